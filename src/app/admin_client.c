@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* admin_client.c: see admin_client.h. It speaks HTTP/1.0: a body ends with its connection. */
+#include "app/admin_client.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/file_io.h"
+#include "base/mem.h"
+#include "control/conf_load.h"
+#include "control/conf_node.h"
+#include "features/registry.h"
+#include "http/bytes.h"
+#include "net/addr.h"
+
+#define ANSWER_MAX (256u << 20)
+
+static bool take_config(struct admin_client *c, const char *path, char **token_file)
+{
+    char *errors = NULL;
+    struct conf_loaded *l = conf_load_file(path, &feature_registry, &errors);
+    if (!l) {
+        fputs(errors, stderr);
+        mem_free(errors);
+        return false;
+    }
+    const struct admin_conf *a = &l->file->admin;
+    if (a->address.n)
+        c->address = mem_strdup(a->address);
+    else
+        fprintf(stderr, "%s: it has no admin section\n", path);
+    if (a->token_file.n)
+        *token_file = mem_strdup(a->token_file);
+    conf_loaded_free(l);
+    return c->address != NULL;
+}
+
+static bool take_token(struct admin_client *c, const char *path)
+{
+    size_t n;
+    char *why = NULL, *text = file_read(path, 4096, &n, &why);
+    if (text)
+        c->token = mem_strdup(str_trim(str_of(text, strcspn(text, "\r\n"))));
+    else
+        fprintf(stderr, "%s\n", why);
+    mem_free(why);
+    mem_free(text);
+    return c->token != NULL;
+}
+
+bool admin_option(struct admin_options *o, int found, const char *value)
+{
+    switch (found) {
+    case 'a':
+        o->admin = value;
+        return true;
+    case 'c':
+        o->config = value;
+        return true;
+    case 't':
+        o->token_file = value;
+        return true;
+    case 'j':
+        o->json = true;
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool admin_client_init(struct admin_client *c, const struct admin_options *o)
+{
+    char *of_config = NULL;
+    *c = (struct admin_client){NULL, NULL};
+    if (o->config && !take_config(c, o->config, &of_config))
+        return false;
+    const char *env = getenv("WEIR_ADMIN");
+    if (o->admin || !c->address) {
+        mem_free(c->address);
+        c->address = mem_strdup(str_c(o->admin ? o->admin : env && env[0] ? env : ADMIN_ADDRESS));
+    }
+    const char *path = o->token_file ? o->token_file
+                       : of_config   ? of_config
+                                     : getenv("WEIR_TOKEN_FILE");
+    bool good = !path || take_token(c, path);
+    mem_free(of_config);
+    return good;
+}
+
+void admin_client_fini(struct admin_client *c)
+{
+    mem_free(c->address);
+    mem_free(c->token);
+}
+
+void admin_path_add(struct text *path, struct str s)
+{
+    text_add(path, STR("/"));
+    for (size_t i = 0; i < s.n; i++) {
+        if (byte_is(s.p[i], BYTE_UNRESERVED))
+            text_add(path, str_sub(s, i, i + 1));
+        else
+            text_addf(path, "%%%02X", (unsigned char) s.p[i]);
+    }
+}
+
+static int dial(const struct admin_client *c)
+{
+    struct addr_text t;
+    struct addr a;
+    const char *why = NULL;
+    if (!addr_split(str_c(c->address), 0, &t, &why) || !addr_from_text(&t, &a)) {
+        fprintf(stderr, "%s: %s\n", c->address,
+                why ? why : "an IP address or unix:/path is wanted");
+        return -1;
+    }
+    int fd = socket(a.ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, (const struct sockaddr *) &a.ss, a.len) == 0)
+        return fd;
+    fprintf(stderr,
+            "%s: %s; is Weir running, with an admin section? --admin, --config or $WEIR_ADMIN say "
+            "where\n",
+            c->address, strerrordesc_np(errno));
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+static bool send_all(int fd, struct str s)
+{
+    while (s.n) {
+        ssize_t n = send(fd, s.p, s.n, MSG_NOSIGNAL);
+        if (n <= 0)
+            return false;
+        s = str_sub(s, (size_t) n, s.n);
+    }
+    return true;
+}
+
+static bool send_request(const struct admin_client *c, int fd, const char *method, const char *path,
+                         struct str body)
+{
+    struct text t = {0};
+    text_addf(&t, "%s %s HTTP/1.0\r\nHost: weir\r\n", method, path);
+    if (c->token)
+        text_addf(&t, "Authorization: Bearer %s\r\n", c->token);
+    if (body.n)
+        text_addf(&t, "Content-Type: application/json\r\nContent-Length: %zu\r\n", body.n);
+    text_add(&t, STR("\r\n"));
+    text_add(&t, body);
+    /* Who refuses early has answered: what it says is read all the same. */
+    bool good = send_all(fd, text_str(&t));
+    text_fini(&t);
+    return good;
+}
+
+/* Takes the head off in; 0: it is not there yet. */
+static unsigned take_head(struct text *in)
+{
+    unsigned status = 0;
+    const char *end = in->n ? memmem(in->p, in->n, "\r\n\r\n", 4) : NULL;
+    if (!end || sscanf(in->p, "HTTP/1.%*c %3u", &status) != 1)
+        return 0;
+    size_t head = (size_t) (end + 4 - in->p);
+    memmove(in->p, in->p + head, in->n - head);
+    in->n -= head;
+    return status;
+}
+
+/* What a problem (RFC 9457) says, a line each, on stderr; another body as it is. */
+static void say_problem(unsigned status, const struct text *body)
+{
+    char *why = NULL;
+    json_t *v = conf_json_parse(text_str(body), &why);
+    const json_t *errors = json_object_get(v, "errors"), *one;
+    size_t i;
+    json_array_foreach(errors, i, one)
+    {
+        const char *at = json_string_value(json_object_get(one, "pointer"));
+        const char *text = json_string_value(json_object_get(one, "detail"));
+        fprintf(stderr, "%s%s%s\n", at ? at : "", at && at[0] ? ": " : "", text ? text : "");
+    }
+    const char *detail = json_string_value(json_object_get(v, "detail"));
+    if (detail)
+        fprintf(stderr, "%s\n", detail);
+    else
+        fprintf(stderr, "status %u: %.*s\n", status, STR_ARG(str_trim(text_str(body))));
+    json_decref(v);
+    mem_free(why);
+}
+
+/* follow: what comes goes to stdout at once. */
+static bool exchange(const struct admin_client *c, const char *method, const char *path,
+                     struct str body, struct text *out, bool follow)
+{
+    unsigned status = 0;
+    int fd = dial(c);
+    if (fd < 0)
+        return false;
+    (void) send_request(c, fd, method, path, body);
+    for (;;) {
+        ssize_t n = recv(fd, text_room(out, 65536), 65536, 0);
+        if (n <= 0 || out->n > ANSWER_MAX)
+            break;
+        out->n += (size_t) n;
+        if (!status)
+            status = take_head(out);
+        if (status == 200 && follow) {
+            fwrite(out->p, 1, out->n, stdout);
+            fflush(stdout);
+            out->n = 0;
+        }
+    }
+    close(fd);
+    if (!status)
+        fprintf(stderr, "%s: the connection ended before an answer\n", c->address);
+    else if (status < 200 || status > 299)
+        say_problem(status, out);
+    return status >= 200 && status <= 299;
+}
+
+bool admin_client_ask(const struct admin_client *c, const char *method, const char *path,
+                      struct str body, struct text *out)
+{
+    return exchange(c, method, path, body, out, false);
+}
+
+bool admin_ask(const struct admin_options *o, const char *method, const char *path, struct str body,
+               struct text *out)
+{
+    struct admin_client c;
+    bool good = admin_client_init(&c, o) && admin_client_ask(&c, method, path, body, out);
+    admin_client_fini(&c);
+    return good;
+}
+
+bool admin_client_follow(const struct admin_client *c, const char *path)
+{
+    struct text t = {0};
+    bool good = exchange(c, "GET", path, STR(""), &t, true);
+    text_fini(&t);
+    return good;
+}

@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* change_config.c: see change_config.h.
+ * Invariants:
+ * 1. A change either does everything it says or nothing: sockets are had, and the snapshot is
+ *    built, before anything is put to use.
+ * 2. Events are told after the swap, in the order of the changes. */
+#include <inttypes.h>
+#include <unistd.h>
+
+#include "app/server_inside.h"
+#include "base/file_io.h"
+#include "base/log.h"
+#include "features/registry.h"
+
+#define TOKEN_LEAST 16u  /* characters */
+#define LINES_LOGGED 20u /* changes that the log tells one by one */
+
+/* ---- snapshots ----------------------------------------------------------------------------- */
+
+static void apply_log(const struct log_conf *c)
+{
+    log_set_level((enum log_level) c->level);
+    static const enum log_form forms[] = {
+        [LOG_FORMAT_AUTO] = LOG_AUTO, [LOG_FORMAT_HUMAN] = LOG_HUMAN, [LOG_FORMAT_JSON] = LOG_JSON};
+    log_set_form(forms[c->format]);
+}
+
+static struct snapshot *build(struct server *s, struct config *c, char **why)
+{
+    struct snapshot_inputs in = engine_inputs(s->engine, s->snapshot);
+    return conf_loaded_snapshot(c->loaded, &in, why);
+}
+
+/* The token that requests by TCP need is read anew with each load: that is how it is changed. */
+static void take_admin_conf(struct server *s, const struct admin_conf *c)
+{
+    size_t n = 0;
+    char *why = NULL, *text = NULL;
+    s->page.open_pages = admin_open_pages(c);
+    s->page.token_wanted = c->token_file.n > 0;
+    mem_free((void *) (uintptr_t) s->page.token.p);
+    s->page.token = (struct str){NULL, 0};
+    if (c->token_file.n == 0)
+        return;
+    text = file_read(c->token_file.p, 4096, &n, &why);
+    struct str token = text ? str_trim(str_of(text, strcspn(text, "\r\n"))) : STR("");
+    if (token.n >= TOKEN_LEAST)
+        s->page.token = mem_str(token);
+    else
+        log_error("admin.token", "no request by TCP is let in: %s",
+                  why ? why : "the token in admin.token_file has fewer than 16 characters");
+    mem_free(text);
+    mem_free(why);
+}
+
+/* The new configuration replaces the old one in one go. */
+static void put_to_use(struct server *s, struct config *c, struct snapshot *made)
+{
+    apply_log(&c->loaded->file->log);
+    s->drain = c->loaded->file->proxy.drain;
+    take_admin_conf(s, &c->loaded->file->admin);
+    engine_use(s->engine, made);
+    if (s->snapshot) /* the page is asked on this thread, so never between */
+        snapshot_drop(s->snapshot);
+    s->snapshot = made;
+    s->page.snapshot = made;
+    s->page.figures.generation = made->generation;
+    s->page.figures.loaded_wall = clock_wall();
+    config_fini(&s->config);
+    s->config = *c;
+    *c = (struct config){0};
+    server_watch_file(s);
+}
+
+static void record(struct server *s, enum origin o, const char *who)
+{
+    if (s->config.text.p)
+        history_add(&s->history, s->config.text, origin_name(o), who);
+}
+
+/* ---- results ------------------------------------------------------------------------------- */
+
+const char *origin_name(enum origin o)
+{
+    static const char *const names[ORIGINS] = {
+        [ORIGIN_START] = "start",     [ORIGIN_SIGNAL] = "signal", [ORIGIN_WATCH] = "watch",
+        [ORIGIN_COMMAND] = "command", [ORIGIN_API] = "api",       [ORIGIN_ROLLBACK] = "rollback",
+    };
+    return names[o];
+}
+
+void change_result_fini(struct change_result *r)
+{
+    text_fini(&r->words);
+    text_fini(&r->json);
+    mem_free(r->why);
+    *r = (struct change_result){0};
+}
+
+/* What c changes, into l, which lies in a (both are begun here), and in words into out. */
+static void compare(const struct server *s, const struct config *c, struct arena *a,
+                    struct change_list *l, struct change_result *out)
+{
+    arena_init(a, NULL, SIZE_MAX);
+    change_list_init(l, a);
+    conf_diff(s->config.loaded->file, c->loaded->file, &feature_registry, l);
+    out->n_changes = l->n;
+    change_list_text(l, 0, &out->words);
+    change_list_json(l, &out->json);
+}
+
+void server_compare(const struct server *s, const struct config *c, struct change_result *out)
+{
+    struct arena a;
+    struct change_list l;
+    compare(s, c, &a, &l, out);
+    out->good = true;
+    out->generation = s->snapshot->generation;
+    arena_fini(&a);
+}
+
+/* ---- telling ------------------------------------------------------------------------------- */
+
+static enum event_kind event_of(enum change_kind k)
+{
+    static const enum event_kind kinds[CHANGE_KINDS] = {
+        [CHANGE_SETTINGS] = EVENT_SETTINGS, [CHANGE_LISTENER] = EVENT_LISTENER,
+        [CHANGE_UPSTREAM] = EVENT_UPSTREAM, [CHANGE_ENDPOINT] = EVENT_ENDPOINT,
+        [CHANGE_ROUTE] = EVENT_ROUTE,
+    };
+    return kinds[k];
+}
+
+/* More than the ring holds would only push each other out. */
+static void tell_changes(struct server *s, const struct change_list *l)
+{
+    struct text words = {0}, json = {0};
+    size_t from = l->n > EVENTS_KEPT / 2 ? l->n - EVENTS_KEPT / 2 : 0;
+    for (size_t i = from; i < l->n; i++) {
+        words.n = json.n = 0;
+        change_text(&l->v[i], &words);
+        change_json(&l->v[i], &json);
+        events_add(s->events, event_of(l->v[i].kind), text_str(&words), text_str(&json));
+    }
+    text_fini(&words);
+    text_fini(&json);
+}
+
+/* One event of the whole: what came of it, and who asked. */
+static void tell_config(struct server *s, enum origin o, const char *who,
+                        const struct change_result *r)
+{
+    struct text words = {0}, json = {0};
+    text_addf(&words, "configuration %s (%s%s%s), generation %" PRIu64 ", %zu change%s",
+              r->good ? "loaded" : "refused", origin_name(o), who[0] ? ": " : "", who,
+              r->generation, r->n_changes, r->n_changes == 1 ? "" : "s");
+    text_addf(&json,
+              "{\"what\":\"%s\",\"origin\":\"%s\",\"generation\":%" PRIu64
+              ",\"changes\":%zu,\"who\":",
+              r->good ? "loaded" : "refused", origin_name(o), r->generation, r->n_changes);
+    text_add_json(&json, str_c(who));
+    if (r->why) {
+        text_add(&json, STR(",\"why\":"));
+        text_add_json(&json, str_c(r->why));
+    }
+    text_add(&json, STR("}"));
+    events_add(s->events, EVENT_CONFIG, text_str(&words), text_str(&json));
+    text_fini(&words);
+    text_fini(&json);
+}
+
+/* What the new configuration says in vain. */
+static void warn_restart(const struct conf_file *running, const struct conf_file *loaded)
+{
+    char *fields = conf_restart_needed(running, loaded, &feature_registry);
+    if (fields)
+        log_warn("config.restart_needed",
+                 "a reload cannot change %s: the values of the start stay in use until a restart",
+                 fields);
+    mem_free(fields);
+}
+
+/* The supervisor has the text before any client can see its effect: a crash right after does not
+ * bring the old one back. c NULL: refused. */
+static void tell_supervisor(struct server *s, const struct config *c, enum origin o)
+{
+    uint32_t number = (c ? CHANNEL_GOOD : 0) | (o == ORIGIN_SIGNAL ? CHANNEL_ORDERED : 0);
+    struct channel_message m = channel_make(CHANNEL_RELOADED, number, STR(""));
+    int text = c ? config_text_fd(c) : -1;
+    (void) channel_send(s->start->channel, &m, text);
+    if (text >= 0)
+        close(text);
+}
+
+static void say(const struct server *s, enum origin o, const struct change_list *l,
+                const struct change_result *r)
+{
+    const char *name = s->plan->source.path ? s->plan->source.path : "the command line";
+    struct text words = {0};
+    if (r->good) {
+        log_info("config.loaded", "%s is in use (generation %" PRIu64 ", %s, %zu change%s)", name,
+                 r->generation, origin_name(o), r->n_changes, r->n_changes == 1 ? "" : "s");
+        change_list_text(l, LINES_LOGGED, &words);
+        text_add(&words, str_of("", 1));
+        if (r->n_changes)
+            log_write_lines(LOG_INFO, "config.changed", words.p);
+    } else {
+        text_addf(&words, "%s is refused, the old configuration stays:\n%s%c", name, r->why, 0);
+        log_write_lines(LOG_ERROR, "config.refused", words.p);
+    }
+    text_fini(&words);
+}
+
+/* Puts what was changed at run time on top of a file; what C code made has no changes. */
+static bool load_changes(struct server *s, struct config *c, enum live_mode mode,
+                         struct live_next *next, char **why)
+{
+    *next = (struct live_next){0};
+    if (!c->text.p)
+        return true;
+    next->text = mem_str(c->text);
+    next->name = mem_strdup(str_c(s->plan->source.path));
+    return live_load(&s->live, next, mode, &c->loaded, why);
+}
+
+/* ---- changing ------------------------------------------------------------------------------ */
+
+/* The snapshot of c, with next on top, whose changes are kept. NULL: *why. */
+static struct snapshot *build_and_keep(struct server *s, struct config *c,
+                                       const struct live_next *next, char **why)
+{
+    struct snapshot *made = build(s, c, why);
+    if (!made || !c->text.p || live_store(&s->live, next, why))
+        return made;
+    snapshot_free(made);
+    return NULL;
+}
+
+/* Everything that can fail. NULL: nothing is kept of what was begun. */
+static struct snapshot *prepare(struct server *s, struct config *c, const struct live_next *next,
+                                char **why)
+{
+    struct snapshot *made = NULL;
+    if (server_listen_to_new(s, c->loaded->file, why))
+        made = build_and_keep(s, c, next, why);
+    if (!made)
+        server_forget_unnamed(s, s->config.loaded->file);
+    return made;
+}
+
+static void refuse(struct server *s, enum origin o, const char *who, struct change_result *out)
+{
+    s->page.figures.refused++;
+    out->generation = s->snapshot->generation;
+    tell_supervisor(s, NULL, o);
+    say(s, o, NULL, out);
+    tell_config(s, o, who, out);
+}
+
+/* c is in use from here on; made is its snapshot. */
+static void swap(struct server *s, struct config *c, struct snapshot *made, enum origin o,
+                 const char *who, struct change_result *out)
+{
+    struct arena a;
+    struct change_list l;
+    compare(s, c, &a, &l, out);
+    /* Names in l lie in both configurations. */
+    struct config old = s->config;
+    s->config = (struct config){0};
+    warn_restart(old.loaded->file, c->loaded->file);
+    tell_supervisor(s, c, o);
+    put_to_use(s, c, made);
+    server_hand_on_new(s);
+    server_forget_unnamed(s, s->config.loaded->file);
+    s->page.figures.reloads += o != ORIGIN_API;
+    out->good = true;
+    out->generation = made->generation;
+    record(s, o, who);
+    say(s, o, &l, out);
+    tell_config(s, o, who, out);
+    tell_changes(s, &l);
+    config_fini(&old);
+    arena_fini(&a);
+}
+
+/* mode: what becomes of the changes made at run time. */
+static bool change(struct server *s, struct config *c, enum live_mode mode, enum origin o,
+                   const char *who, struct change_result *out)
+{
+    struct live_next next;
+    struct snapshot *made = NULL;
+    if (load_changes(s, c, mode, &next, &out->why))
+        made = prepare(s, c, &next, &out->why);
+    if (!made) {
+        live_next_fini(&next);
+        config_fini(c);
+        refuse(s, o, who, out);
+        return false;
+    }
+    swap(s, c, made, o, who, out);
+    live_adopt(&s->live, &next);
+    return true;
+}
+
+bool server_change(struct server *s, struct config *c, enum origin o, const char *who,
+                   struct change_result *out)
+{
+    return change(s, c, LIVE_KEEP, o, who, out);
+}
+
+/* An editor that saved the same text again has changed nothing. */
+static bool is_news(const struct server *s, const struct config *c, enum origin o)
+{
+    return o != ORIGIN_WATCH || !str_eq(c->text, s->config.text);
+}
+
+bool server_reload(struct server *s, enum live_mode mode, enum origin o, const char *who,
+                   struct change_result *out)
+{
+    struct config c;
+    server_file_read(s);
+    if (!config_read(&c, &s->plan->source, &out->why)) {
+        refuse(s, o, who, out);
+        return false;
+    }
+    if (is_news(s, &c, o))
+        return change(s, &c, mode, o, who, out);
+    config_fini(&c);
+    out->generation = s->snapshot->generation;
+    return out->good = true;
+}
+
+bool server_rollback(struct server *s, uint32_t back, const char *who, struct change_result *out)
+{
+    struct config c;
+    size_t n;
+    char *text = history_text(&s->history, back, &n, &out->why);
+    if (text && config_take_text(&c, &s->plan->source, str_of(text, n), &out->why))
+        return server_change(s, &c, ORIGIN_ROLLBACK, who, out);
+    refuse(s, ORIGIN_ROLLBACK, who, out);
+    return false;
+}
+
+/* ---- the admin API's changes --------------------------------------------------------------- */
+
+/* A configuration that waits to be used. */
+struct waiting {
+    struct conf_loaded *loaded;
+    struct snapshot *snapshot;
+};
+
+static void *live_prepare(void *arg, struct conf_loaded *l, char **why)
+{
+    struct server *s = arg;
+    struct config c = {.loaded = l};
+    struct snapshot *made = build(s, &c, why);
+    if (!made) {
+        conf_loaded_free(l);
+        return NULL;
+    }
+    struct waiting *w = mem_new(sizeof *w);
+    *w = (struct waiting){l, made};
+    return w;
+}
+
+static void live_use(void *arg, void *waiting, const char *words)
+{
+    struct server *s = arg;
+    struct waiting *w = waiting;
+    struct change_result r = {0};
+    struct config c = {.loaded = w->loaded, .text = mem_str(s->config.text)};
+    swap(s, &c, w->snapshot, ORIGIN_API, words, &r);
+    change_result_fini(&r);
+    mem_free(w);
+}
+
+static void live_drop(void *arg, void *waiting)
+{
+    (void) arg;
+    struct waiting *w = waiting;
+    snapshot_free(w->snapshot);
+    conf_loaded_free(w->loaded);
+    mem_free(w);
+}
+
+static bool live_hold(void *arg, struct str upstream, struct str state)
+{
+    const struct server *s = arg;
+    enum breaker_force force = str_eq(state, STR("open"))     ? BREAKER_FORCE_OPEN
+                               : str_eq(state, STR("closed")) ? BREAKER_FORCE_CLOSED
+                                                              : BREAKER_AUTO;
+    return upstream_breaker_hold(s->engine->registry, upstream, force);
+}
+
+bool server_begin_config(struct server *s, struct config *c, char **why)
+{
+    static const struct live_ops ops = {live_prepare, live_use, live_drop, live_hold};
+    struct live_next next;
+    struct snapshot *made = NULL;
+    live_init(&s->live, &feature_registry, &ops, s);
+    live_open(&s->live, c->loaded->file->state_dir);
+    if (load_changes(s, c, LIVE_START, &next, why))
+        made = build_and_keep(s, c, &next, why);
+    if (!made) {
+        live_next_fini(&next);
+        config_fini(c);
+        return false;
+    }
+    history_open(&s->history, c->loaded->file->state_dir);
+    put_to_use(s, c, made);
+    record(s, ORIGIN_START, "");
+    live_adopt(&s->live, &next);
+    return true;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* channel: what the supervisor and the server tell each other, over a socketpair: messages of one
+ * fixed size, some with a descriptor (SCM_RIGHTS). Each end belongs to the one thread that reads it
+ * (the supervisor's, the server's main thread). Never carries a byte of a peer. */
+#ifndef WEIR_APP_CHANNEL_H
+#define WEIR_APP_CHANNEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/str.h"
+
+enum channel_kind {
+    /* supervisor to server */
+    CHANNEL_RELOAD = 1, /* read the configuration again */
+    CHANNEL_REOPEN,     /* reopen the logs */
+    CHANNEL_STOP,       /* finish what runs, then exit 0 */
+    CHANNEL_SOCKET,     /* a listening socket; number: how many follow, text: the address */
+    CHANNEL_REFUSED,    /* no socket; text says why */
+    /* server to supervisor */
+    CHANNEL_READY,    /* serving */
+    CHANNEL_RELOADED, /* number: what it came to; good: the new text comes as a memfd */
+    CHANNEL_LISTEN,   /* open text; number: how many sockets, backlog: their queue */
+    CHANNEL_UNLISTEN, /* close text: no longer configured */
+    CHANNEL_KINDS
+};
+
+/* Bits of the number of CHANNEL_RELOADED. */
+#define CHANNEL_GOOD 1u    /* the new configuration is in use */
+#define CHANNEL_ORDERED 2u /* it answers CHANNEL_RELOAD; else the server did it by itself */
+
+#define CHANNEL_TEXT 256
+
+struct channel_message {
+    uint32_t kind; /* enum channel_kind */
+    uint32_t number;
+    uint32_t backlog;
+    char text[CHANNEL_TEXT]; /* NUL-terminated */
+};
+
+/* A connected pair, close-on-exec. False: no descriptors. */
+bool channel_open(int ends[2]) __attribute__((warn_unused_result));
+/* A message of that kind with text cut to fit. */
+struct channel_message channel_make(enum channel_kind kind, uint32_t number, struct str text);
+/* Sends m and, when fd is not -1, a copy of it. Waits while the other end is slow to read. False:
+ * the other end is gone. */
+bool channel_send(int end, const struct channel_message *m, int fd);
+/* Receives the next message; waits at most wait_us (0: not at all). *fd: a descriptor that came
+ * with it, owned by the caller, or -1. IO_EOF: the other end is gone; IO_ERR: a message that no
+ * version of Weir sends. */
+enum io channel_receive(int end, struct channel_message *m, int *fd, usec_t wait_us);
+
+#endif

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* embed_exchange.c: what callbacks do with an exchange: values, suspension, bodies, replies. Worker
+ * thread, but weir_resume. */
+#include "app/embed.h"
+#include "net/addr.h"
+#include "proxy/driver.h"
+#include "proxy/handler.h"
+
+#define REPLY_MOST (512u * 1024) /* of an exchange's arena */
+
+const char *weir_client_ip(weir_exchange *wx, char room[46])
+{
+    struct exchange *x = exchange_in(wx);
+    room[0] = '\0';
+    if (!x->peer_unix || x->peer_trusted)
+        ip_print(x->client_ip, room);
+    return room;
+}
+
+void *weir_value(weir_exchange *x)
+{
+    return embed_slot_of(exchange_in(x))->value;
+}
+
+void weir_set_value(weir_exchange *x, void *value)
+{
+    embed_slot_of(exchange_in(x))->value = value;
+}
+
+weir_ticket *weir_suspend(weir_exchange *x)
+{
+    return (weir_ticket *) (void *) exchange_suspend(exchange_in(x));
+}
+
+void weir_resume(weir_ticket *t)
+{
+    if (t)
+        exchange_resume((struct exchange_ticket *) (void *) t);
+}
+
+/* ---- the request's body -------------------------------------------------------------------- */
+
+weir_result weir_read_body(weir_exchange *wx, void *to, size_t n, size_t *got)
+{
+    struct exchange *x = exchange_in(wx);
+    struct embed_slot *slot = embed_slot_of(x);
+    *got = 0;
+    if (n == 0)
+        return x->request_done ? WEIR_END : WEIR_PASS;
+    bool continued = slot->continued;
+    enum io io = handler_read(x, &continued, to, n, got);
+    slot->continued = continued;
+    switch (io) {
+    case IO_OK:
+        return WEIR_PASS;
+    case IO_AGAIN:
+        return WEIR_WAIT;
+    case IO_EOF:
+        return *got ? WEIR_PASS : WEIR_END;
+    case IO_ERR:
+        break;
+    }
+    return WEIR_FAIL;
+}
+
+/* ---- replies ------------------------------------------------------------------------------- */
+
+static bool begin(struct exchange *x, int status, const char *type)
+{
+    if (status < 200 || status > 599)
+        return false;
+    reply_init(x, (uint16_t) status);
+    if (!type)
+        return true;
+    struct str t = arena_str(&x->arena, str_trim(str_c(type)));
+    if (!t.p)
+        exchange_fail(x, FAULT_MEMORY);
+    return t.p && field_value_valid(t) && fields_add_id(&x->reply.fields, FIELD_CONTENT_TYPE, t);
+}
+
+weir_result weir_reply(weir_exchange *wx, int status, const char *type, const void *body, size_t n)
+{
+    struct exchange *x = exchange_in(wx);
+    if (n > REPLY_MOST || !begin(x, status, type))
+        return WEIR_FAIL;
+    x->reply.body = arena_str(&x->arena, str_of(body, n));
+    if (x->reply.body.p)
+        return WEIR_REPLY;
+    exchange_fail(x, FAULT_MEMORY);
+    return WEIR_FAIL;
+}
+
+static enum io produce(struct exchange *x, void *arg, struct chain *out)
+{
+    struct embed_slot *slot = arg;
+    slot->out = out;
+    weir_result r = slot->produce(slot->produce_arg, exchange_out(x));
+    slot->out = NULL;
+    switch (r) {
+    case WEIR_PASS:
+        return IO_OK;
+    case WEIR_WAIT:
+        return IO_AGAIN;
+    case WEIR_END:
+        return IO_EOF;
+    default:
+        return IO_ERR;
+    }
+}
+
+weir_result weir_reply_stream(weir_exchange *wx, int status, const char *type,
+                              weir_result (*produce_more)(void *arg, weir_exchange *x), void *arg)
+{
+    struct exchange *x = exchange_in(wx);
+    struct embed_slot *slot = embed_slot_of(x);
+    if (!begin(x, status, type))
+        return WEIR_FAIL;
+    slot->produce = produce_more;
+    slot->produce_arg = arg;
+    x->reply.produce = produce;
+    x->reply.arg = slot;
+    return WEIR_REPLY;
+}
+
+int weir_reply_field(weir_exchange *wx, const char *name, weir_str value)
+{
+    struct exchange *x = exchange_in(wx);
+    /* A head of that status alone decides what may be said in it. */
+    struct head h = {.status = x->reply.status, .fields = x->reply.fields};
+    int good = weir_set_field((weir_head *) (void *) &h, name, value);
+    x->reply.fields = h.fields;
+    return good;
+}
+
+int weir_write(weir_exchange *wx, const void *p, size_t n)
+{
+    struct exchange *x = exchange_in(wx);
+    struct embed_slot *slot = embed_slot_of(x);
+    if (!slot->out)
+        return 0;
+    if (n == 0 || chain_copy(slot->out, &x->worker->buffers, str_of(p, n)))
+        return 1;
+    memory_wait(x);
+    return 0;
+}

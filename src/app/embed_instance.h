@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* embed_instance: struct weir, for embed.c and embed_fetch.c. Its fields belong to the engine's
+ * main thread, but those that say otherwise. Never seen by the programs that link Weir. */
+#ifndef WEIR_APP_EMBED_INSTANCE_H
+#define WEIR_APP_EMBED_INSTANCE_H
+
+#include "app/embed.h"
+#include "app/engine.h"
+#include "app/sockets.h"
+
+struct weir {
+    struct engine *engine;
+    struct snapshot *snapshot; /* in use; one holder */
+    struct weir_mux *mux;      /* what is served */
+    struct sockets listening;  /* addresses; their descriptors have been handed to workers */
+    struct feature_set features;
+    const struct feature *feature_list[FEATURE_MAX];
+    weir_options options;
+    char *error; /* the caller's thread */
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool started;                 /* under lock: the thread has an engine, or failed to make one */
+    bool stopping;                /* the caller's thread */
+    bool drained;                 /* under lock */
+    _Atomic uint32_t next_worker; /* for fetches; any thread */
+};
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* history: the last configurations that were in use, with their time and origin, for rollback. In a
+ * directory they survive restarts, each a file of its own; without one the newest are kept in
+ * memory. Owned by the server, its main thread; adding blocks for the time of two fsyncs. */
+#ifndef WEIR_APP_HISTORY_H
+#define WEIR_APP_HISTORY_H
+
+#include "base/text.h"
+
+#define HISTORY_KEPT 20u
+#define HISTORY_MEMORY (8u << 20) /* bytes of text kept where there is no directory */
+
+struct history_entry {
+    uint64_t number; /* 1, 2, ... over restarts, where there is a directory */
+    int64_t wall_us;
+    char origin[16]; /* origin_name */
+    char who[64];
+    uint64_t hash;   /* of the text */
+    struct str text; /* owned; p is NULL: in the directory, or no longer held */
+};
+
+struct history {
+    char *dir;                            /* owned; NULL: memory only */
+    struct history_entry v[HISTORY_KEPT]; /* the oldest first */
+    uint32_t n;
+};
+
+/* What the directory (empty: none) holds. A directory that cannot be read or written is said in
+ * the log, and memory serves instead. */
+void history_open(struct history *h, struct str dir);
+/* Frees what is in memory. */
+void history_close(struct history *h);
+/* Text is in use now; nothing is added when it is what the newest entry holds. */
+void history_add(struct history *h, struct str text, const char *origin, const char *who);
+/* The text of the entry that is `back` steps before the newest, for mem_free; NULL: *why
+ * (mem_free). */
+char *history_text(const struct history *h, uint32_t back, size_t *n, char **why);
+/* All, the newest first, as JSON. */
+void history_json(const struct history *h, struct text *out);
+
+#endif

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* server.c: see server.h.
+ * Invariants:
+ * 1. listening names exactly the addresses that the supervisor holds sockets of for this
+ *    configuration; their descriptors have been handed to workers (-1 here).
+ * 2. A reload either changes everything it says or nothing: sockets are had, and the snapshot is
+ *    built, before anything is put to use.
+ * 3. The channel is read by the main loop, but while a reload waits for sockets. */
+#include "app/server.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "app/server_inside.h"
+#include "base/log.h"
+#include "features/access_log.h"
+#include "features/registry.h"
+
+/* ---- the process --------------------------------------------------------------------------- */
+
+/* The server gives up root for good. */
+static bool become(const char *user)
+{
+    /* What it starts (health checks by script) gets no port below 1024 from a service manager. */
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    if (!user)
+        return true;
+    const struct passwd *p = getpwnam(user);
+    if (!p) {
+        log_error("server.user", "there is no user %s", user);
+        return false;
+    }
+    if (geteuid() != 0) {
+        if (geteuid() != p->pw_uid)
+            log_warn("server.user", "not started as root, so the server does not become %s", user);
+        return true;
+    }
+    if (initgroups(user, p->pw_gid) < 0 || setgid(p->pw_gid) < 0 || setuid(p->pw_uid) < 0 ||
+        (p->pw_uid != 0 && setuid(0) == 0)) {
+        log_error("server.user", "cannot become %s: %s", user, strerrordesc_np(errno));
+        return false;
+    }
+    /* The kernel forgets this with the identity. */
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    return true;
+}
+
+/* ---- the admin page ------------------------------------------------------------------------ */
+
+static void fill_figures(struct server *s)
+{
+    const struct engine *e = s->engine;
+    s->figures = mem_new((e->n_workers + 1) * sizeof *s->figures);
+    for (uint32_t i = 0; i <= e->n_workers; i++)
+        s->figures[i] = (struct figures_worker){e->workers[i].stats, e->workers[i].loop};
+    s->page.figures = (struct figures){.workers = s->figures,
+                                       .n_workers = e->n_workers + 1,
+                                       .registry = e->registry,
+                                       .memory = &e->limit,
+                                       .tls = e->tls,
+                                       .started_wall = clock_wall()};
+    s->workers = mem_new((e->n_workers + 1) * sizeof *s->workers);
+    for (uint32_t i = 0; i < e->n_workers; i++)
+        s->workers[i] = e->workers[i].worker;
+    s->page.workers = s->workers;
+    s->page.n_workers = e->n_workers;
+    s->page.live = &s->live;
+    s->page.events = s->events;
+}
+
+/* The main worker serves it, with a snapshot of its own. */
+static bool start_page(struct server *s, char **why)
+{
+    struct snapshot_inputs in = engine_inputs(s->engine, NULL);
+    struct snapshot *page = admin_snapshot(&s->page, s->admin, &in, why);
+    if (!page)
+        return false;
+    engine_use_main(s->engine, page);
+    return true;
+}
+
+/* ---- orders -------------------------------------------------------------------------------- */
+
+static void reload(struct server *s)
+{
+    struct change_result r = {0};
+    (void) server_reload(s, LIVE_KEEP, ORIGIN_SIGNAL, "", &r); /* it has said what came of it */
+    change_result_fini(&r);
+}
+
+static void all_drained(void *arg)
+{
+    struct server *s = arg;
+    loop_stop(s->engine->loop);
+}
+
+static void stop(struct server *s)
+{
+    if (s->stopping)
+        return;
+    s->stopping = true;
+    server_watch_file(s);
+    s->page.figures.draining = true;
+    engine_drain(s->engine, s->drain, all_drained, s);
+}
+
+static void obey(struct server *s)
+{
+    while (s->reload_due && !s->stopping && !s->stop_due) {
+        s->reload_due = false;
+        reload(s);
+    }
+    if (s->reopen_due) {
+        s->reopen_due = false;
+        access_log_reopen(s->engine->features.state[FEATURE_ACCESS_LOG]);
+    }
+    if (s->stop_due)
+        stop(s);
+}
+
+static void obey_later(struct task *t)
+{
+    obey(list_entry(t, struct server, due));
+}
+
+static void on_channel(struct watch *w, unsigned events)
+{
+    (void) events;
+    struct server *s = list_entry(w, struct server, channel);
+    struct channel_message m;
+    int fd;
+    enum io io;
+    while ((io = channel_receive(s->start->channel, &m, &fd, 0)) == IO_OK) {
+        s->reload_due |= m.kind == CHANNEL_RELOAD;
+        s->reopen_due |= m.kind == CHANNEL_REOPEN;
+        s->stop_due |= m.kind == CHANNEL_STOP;
+        if (fd >= 0)
+            close(fd);
+    }
+    if (io != IO_AGAIN && s->channel.fd >= 0) {
+        loop_remove(s->engine->loop, &s->channel);
+        s->stop_due = true; /* the supervisor is gone */
+    }
+    obey(s);
+}
+
+static void on_signal(struct watch *w, unsigned events)
+{
+    (void) events;
+    struct server *s = list_entry(w, struct server, signals);
+    struct signalfd_siginfo info;
+    while (read(w->fd, &info, sizeof info) == (ssize_t) sizeof info)
+        s->stop_due = true;
+    obey(s);
+}
+
+/* ---- life ---------------------------------------------------------------------------------- */
+
+static bool watch_orders(struct server *s)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    s->signals = (struct watch){.fd = -1, .on_event = on_signal};
+    s->channel = (struct watch){.fd = -1, .on_event = on_channel};
+    return fd >= 0 && loop_add(s->engine->loop, &s->signals, fd) &&
+           loop_add(s->engine->loop, &s->channel, s->start->channel);
+}
+
+static bool begin(struct server *s, char **why)
+{
+    struct config c;
+    if (!config_read_fd(&c, &s->plan->source, s->start->config, why))
+        return false;
+    struct engine_plan plan = {
+        .n_workers = s->plan->n_workers,
+        .pin = s->plan->pin,
+        .memory_limit = c.loaded->file->proxy.memory_limit,
+        .features = &feature_registry,
+        .feature_conf = (const void *const *) c.loaded->file->proxy.features,
+    };
+    s->engine = engine_new(&plan, why);
+    if (!s->engine) {
+        config_fini(&c);
+        return false;
+    }
+    s->due.run = obey_later;
+    s->page.ops = &server_admin_ops;
+    s->page.ops_arg = s;
+    server_file_read(s);
+    fill_figures(s);
+    s->admin = mem_str(c.loaded->file->admin.address);
+    if (!server_begin_config(s, &c, why))
+        return false;
+    if (!start_page(s, why))
+        return false;
+    if (!watch_orders(s)) {
+        *why = mem_printf("the main loop could not watch its orders");
+        return false;
+    }
+    /* First the word, then the first answer: who is killed after that is started anew. */
+    struct channel_message m = channel_make(CHANNEL_READY, 0, STR(""));
+    (void) channel_send(s->start->channel, &m, -1); /* no supervisor: seen by on_channel */
+    server_watch_states(s);
+    server_take_inherited(s);
+    /* A crash in the middle of a reload may have left some that nobody names. */
+    server_forget_unnamed(s, s->config.loaded->file);
+    return true;
+}
+
+static void end(struct server *s)
+{
+    if (s->engine) {
+        timer_stop(&s->watch);
+        timer_stop(&s->state_timer);
+        map_fini(&s->states);
+        loop_unqueue(&s->due);
+        if (s->signals.fd >= 0) {
+            int fd = s->signals.fd;
+            loop_remove(s->engine->loop, &s->signals);
+            close(fd);
+        }
+        if (s->channel.fd >= 0)
+            loop_remove(s->engine->loop, &s->channel);
+        if (s->snapshot)
+            snapshot_drop(s->snapshot);
+        engine_free(s->engine);
+    }
+    admin_fini(&s->page);
+    live_fini(&s->live);
+    mem_free(s->workers);
+    events_free(s->events);
+    history_close(&s->history);
+    mem_free(s->figures);
+    sockets_fini(&s->listening, false);
+    config_fini(&s->config);
+    mem_free((void *) (uintptr_t) s->admin.p);
+    close(s->start->channel);
+    log_flush();
+}
+
+static void say_started(const struct server *s)
+{
+    char text[512] = "";
+    size_t n = 0;
+    list_each(node, &s->listening.rows) {
+        const struct socket_row *row = list_entry(node, struct socket_row, node);
+        if (n + row->address.n + 3 < sizeof text)
+            n += (size_t) snprintf(text + n, sizeof text - n, "%s%.*s", n ? ", " : "",
+                                   STR_ARG(row->address));
+    }
+    log_info("server.started", "serving on %s with %u worker%s", text, s->plan->n_workers,
+             s->plan->n_workers == 1 ? "" : "s");
+}
+
+int server_run(const struct server_start *start, void *arg)
+{
+    struct server s = {
+        .start = start, .plan = arg, .channel.fd = -1, .signals.fd = -1, .events = events_new()};
+    char *why = NULL;
+    sockets_init(&s.listening);
+    bool good = become(s.plan->user) && begin(&s, &why);
+    if (good) {
+        say_started(&s);
+        loop_run(s.engine->loop);
+    } else if (why) {
+        log_error("server.failed", "the server cannot start: %s", why);
+    }
+    mem_free(why);
+    end(&s);
+    return good ? 0 : 1;
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* server_inside: what the files of the server process share: server.c (its life and orders),
+ * server_listen.c (its listening sockets), change_config.c (configurations coming and going). Main
+ * thread only. Nothing outside app/ includes this. */
+#ifndef WEIR_APP_SERVER_INSIDE_H
+#define WEIR_APP_SERVER_INSIDE_H
+
+#include "app/change_config.h"
+#include "app/channel.h"
+#include "app/engine.h"
+#include "app/history.h"
+#include "app/server.h"
+#include "control/admin.h"
+#include "control/events.h"
+#include "control/live.h"
+
+/* What tells one state of a file from another without reading it. */
+struct file_stamp {
+    uint64_t device, inode, size;
+    int64_t sec, nsec; /* of the last change; 0, 0: it is not there */
+};
+
+struct server {
+    struct watch channel; /* first */
+    struct watch signals;
+    const struct server_start *start;
+    const struct server_plan *plan;
+    struct engine *engine;
+    struct config config;      /* in use */
+    struct snapshot *snapshot; /* in use; one holder */
+    struct sockets listening;
+    struct str admin; /* of the start, owned: a reload does not move it */
+    usec_t drain;
+    struct admin page;
+    struct figures_worker *figures; /* of page; owned */
+    struct worker **workers;        /* of page; owned */
+    struct live live;               /* what page reads and changes */
+    struct events *events;
+    struct map states;        /* of endpoints, by name, at the last look */
+    struct timer state_timer; /* of server_states.c */
+    struct history history;
+    struct task due;                /* obeys what came while a change waited for sockets */
+    struct timer watch;             /* looks at the file, where the configuration says watch */
+    struct file_stamp seen, before; /* of the file: the last that was judged, the last look */
+    bool stopping, reload_due, stop_due, reopen_due;
+};
+
+/* ---- server_listen.c: the addresses that it listens on --------------------------------------- */
+
+/* Every address that the configuration names gets its sockets at start. */
+void server_take_inherited(struct server *s);
+/* Gets sockets for what file names anew; false: *why, and none of them is kept. */
+bool server_listen_to_new(struct server *s, const struct conf_file *file, char **why);
+/* Gives workers the sockets that are new. */
+void server_hand_on_new(struct server *s);
+/* Drops sockets of addresses that file does not name. */
+void server_forget_unnamed(struct server *s, const struct conf_file *file);
+
+/* ---- change_config.c ------------------------------------------------------------------------- */
+
+/* Builds from the first configuration of the process and puts it to use; c is taken when it is
+ * good. False: *why. */
+bool server_begin_config(struct server *s, struct config *c, char **why);
+
+/* ---- server_states.c ------------------------------------------------------------------------- */
+
+/* From now on tells subscribers of changed states of endpoints. */
+void server_watch_states(struct server *s);
+
+/* ---- server_watch.c: the configuration file on the disk -------------------------------------- */
+
+/* Begins or ends looking at the file, as the configuration in use says. */
+void server_watch_file(struct server *s);
+/* What the file holds is about to be read: a change after this is a new one. */
+void server_file_read(struct server *s);
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* supervisor: the process that outlives crashes: holds the listening sockets and the pid file,
+ * takes the signals, tells the service manager, starts the server and starts it anew when it dies.
+ * One thread. It parses no byte of a peer. */
+#ifndef WEIR_APP_SUPERVISOR_H
+#define WEIR_APP_SUPERVISOR_H
+
+#include "app/sockets.h"
+#include "base/clock.h"
+
+/* What a server process starts with. All of it is the child's own copy. */
+struct server_start {
+    int channel;             /* to the supervisor */
+    int config;              /* memfd: the text of the last good configuration; -1: none */
+    struct sockets *sockets; /* inherited; the server takes the descriptors */
+    uint32_t generation;     /* 0 for the first server, one more for each that follows */
+};
+
+/* A listener to open before the server starts. */
+struct supervisor_listener {
+    struct str address;
+    uint32_t n; /* sockets: one a worker, 1 for the admin page */
+    int backlog;
+    unsigned mode; /* of a unix socket's file; 0: as the umask has it */
+};
+
+struct supervisor_plan {
+    const struct supervisor_listener *listeners;
+    uint32_t n_listeners;
+    int config; /* memfd of the configuration, or -1; owned by the supervisor from now on */
+    const char *pid_file; /* NULL: none */
+    usec_t drain;         /* longest graceful stop; a few seconds more and the server is killed */
+    /* Runs in the child, returns its exit status. */
+    int (*serve)(const struct server_start *start, void *arg);
+    void *arg;
+    void (*ready)(const void *arg); /* called once, when the first server serves; or NULL */
+    const void *ready_arg;
+};
+
+/* Runs until SIGTERM or SIGINT; returns the exit status: 0 after a graceful stop, 1 when the
+ * sockets could not be opened or the first server never got ready. In the child it returns
+ * serve's answer: the caller frees what it has and exits with it. */
+int supervisor_run(const struct supervisor_plan *plan);
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* panic: what happens on a programmer error: one line with file, line and the running
+ * step's name to stderr, a backtrace, abort. Any thread. Never for a peer's or user's error. */
+#ifndef WEIR_BASE_PANIC_H
+#define WEIR_BASE_PANIC_H
+
+/* Prints and aborts. */
+_Noreturn void panic_at(const char *file, int line, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Notes the running step's name for panics of this thread (a pointer store). */
+void panic_step(const char *name);
+
+#define panic(...) panic_at(__FILE__, __LINE__, __VA_ARGS__)
+/* Always on: invariants whose breach would corrupt memory or mix messages. */
+#define must(cond)                                                                                 \
+    do {                                                                                           \
+        if (__builtin_expect(!(cond), 0))                                                          \
+            panic("broken invariant: %s", #cond);                                                  \
+    } while (0)
+
+#ifndef WEIR_DEBUG
+#define WEIR_DEBUG 0
+#endif
+/* Debug builds only (make asan, tsan, fuzz). */
+#define debug_must(cond)                                                                           \
+    do {                                                                                           \
+        if (WEIR_DEBUG)                                                                            \
+            must(cond);                                                                            \
+    } while (0)
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pool.c: fixed-size objects on a LIFO free list.
+ * Invariants:
+ * 1. A parked object's first word links to the next; n_free is the length of that list.
+ * 2. Exactly n_used * size bytes are charged to the account. */
+#include "base/pool.h"
+
+#include <stdlib.h>
+
+#include "base/panic.h"
+
+void pool_init(struct pool *p, size_t size, uint32_t keep, struct mem_account *account)
+{
+    must(size > 0);
+    size_t rounded = (size + 15) & ~(size_t) 15;
+    *p = (struct pool){.account = account, .size = rounded, .keep = MEM_WATCHED ? 0 : keep};
+}
+
+void pool_fini(struct pool *p)
+{
+    must(p->n_used == 0);
+    pool_trim(p, 0);
+}
+
+void *pool_fresh(struct pool *p)
+{
+    void *object = malloc(p->size);
+    if (!object)
+        panic("out of memory (%zu bytes)", p->size);
+    return object;
+}
+
+void pool_discard(struct pool *p, void *object)
+{
+    (void) p;
+    free(object);
+}
+
+void pool_trim(struct pool *p, uint32_t n)
+{
+    while (p->n_free > n) {
+        void *object = p->free_list;
+        memcpy(&p->free_list, object, sizeof(void *));
+        p->n_free--;
+        free(object);
+    }
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_hooks: forced bad luck for the scenario suite, process-wide, in debug builds only:
+ * WEIR_IO_MAX=n limits every read, write and splice to n bytes; WEIR_MEM_FAIL=n refuses each
+ * n-th charge of an account. Set once before threads start; any thread reads. Release builds
+ * never look at the environment and pay nothing. */
+#ifndef WEIR_BASE_TEST_HOOKS_H
+#define WEIR_BASE_TEST_HOOKS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/panic.h"
+
+/* Reads the environment; called by the first loop_new, harmless twice. */
+void test_hooks_init(void);
+/* For unit tests of debug builds: 0 switches a hook off. Nothing in release builds. */
+void test_hooks_set(size_t io_max, uint64_t mem_fail);
+/* The limits in force, 0: none. */
+size_t test_hooks_io_max(void);
+/* See test_hooks_io_max. */
+uint64_t test_hooks_mem_fail(void);
+
+/* n, or less when I/O is limited. */
+static inline size_t test_io_limit(size_t n)
+{
+    size_t max = WEIR_DEBUG ? test_hooks_io_max() : 0;
+    return max && n > max ? max : n;
+}
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* conf_check: what no row can say alone: names that must exist, routes that must make sense
+ * together. Works on structs, so that a configuration made by C code is judged as a file is. Owned
+ * by one load, its thread only. Never changes what it checks. */
+#ifndef WEIR_CONTROL_CONF_CHECK_H
+#define WEIR_CONTROL_CONF_CHECK_H
+
+#include "control/conf_error.h"
+#include "proxy/route.h"
+
+struct conf_file;
+
+/* A route that requests can end at: nested ones flattened, conditions joined. */
+struct flat_route {
+    const struct route_conf *conf;
+    struct match_conf match; /* with the conditions of all routes around it; host in lower case */
+    struct str name;         /* of this route alone */
+    enum route_action action;
+    size_t upstream; /* index in proxy_conf.upstreams, when ROUTE_UPSTREAM */
+};
+
+struct flat_routes {
+    struct flat_route *v; /* in file order, nested ones before the route around them */
+    size_t n, cap;
+};
+
+/* Flattens the routes into e's arena and says what is wrong with them. v is for mem_free. */
+struct flat_routes conf_flatten(const struct proxy_conf *conf, struct conf_errors *e);
+/* The match of a route nested in another; says what contradicts. */
+struct match_conf conf_match_join(const struct match_conf *outer, const struct match_conf *inner,
+                                  struct conf_errors *e);
+/* Checks everything but the routes (conf_flatten does). rows: also each row's own check, which the
+ * parser has done for a file. */
+void conf_check_proxy(const struct proxy_conf *conf, bool rows, struct conf_errors *e);
+/* Checks a parsed file: its engine's part, routes, admin. */
+void conf_check_file(const struct conf_file *file, struct conf_errors *e);
+
+#endif

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* conf_load.c: see conf_load.h.
+ * Invariants:
+ * 1. A trial has a registry of its own: no endpoint that serves sees a configuration that is
+ *    refused afterwards. */
+#include "control/conf_load.h"
+
+#include "base/file_io.h"
+#include "base/mem.h"
+#include "control/conf_check.h"
+#include "upstream/upstream.h"
+
+struct conf_trial {
+    struct upstream_registry *registry;
+    struct route_names names;
+    struct snapshot *snapshot;
+};
+
+/* ---- trials -------------------------------------------------------------------------------- */
+
+/* starts: certificates may be out of their time. */
+static struct conf_trial *trial_new(const struct conf_file *file,
+                                    const struct feature_set *features, bool starts,
+                                    struct conf_errors *e)
+{
+    struct conf_trial *t = mem_new(sizeof *t);
+    t->registry = upstream_registry_new(1);
+    struct snapshot_inputs in = {.registry = t->registry,
+                                 .features = features,
+                                 .names = &t->names,
+                                 .starts = starts,
+                                 .n_workers = 1};
+    t->snapshot = snapshot_build_checked(&file->proxy, &in, e);
+    if (t->snapshot)
+        return t;
+    conf_trial_free(t);
+    return NULL;
+}
+
+struct conf_trial *conf_trial_new(struct conf_loaded *l, char **errors)
+{
+    struct conf_trial *t = trial_new(l->file, l->features, false, &l->errors);
+    *errors = conf_errors_print(&l->errors);
+    return t;
+}
+
+const struct snapshot *conf_trial_snapshot(const struct conf_trial *t)
+{
+    return t->snapshot;
+}
+
+void conf_trial_free(struct conf_trial *t)
+{
+    if (!t)
+        return;
+    snapshot_free(t->snapshot);
+    route_names_fini(&t->names);
+    upstream_registry_free(t->registry);
+    mem_free(t);
+}
+
+/* ---- loading ------------------------------------------------------------------------------- */
+
+static bool tests_pass(const struct conf_file *file, const struct feature_set *features,
+                       struct conf_errors *e)
+{
+    if (file->tests.n == 0)
+        return true;
+    /* Tests are of routes: whether certificates will do, who builds what is to run decides. */
+    struct conf_trial *t = trial_new(file, features, true, e);
+    if (t)
+        conf_tests_run(file, t->snapshot, e);
+    conf_trial_free(t);
+    return e->n == 0;
+}
+
+/* What a tree says, judged; the tree is not needed afterwards. */
+static struct conf_file *read_tree(const struct conf_node *root, const struct feature_set *features,
+                                   struct conf_errors *e)
+{
+    struct conf_file *file = conf_alloc(e->arena, sizeof *file);
+    conf_parse(root, features, file, e);
+    if (root->kind != CONF_MAP && !conf_is_null(root))
+        return NULL; /* that was said, and there is nothing in it to look at */
+    conf_check_file(file, e);
+    return e->n == 0 && tests_pass(file, features, e) ? file : NULL;
+}
+
+struct conf_file *conf_read(struct str text, const struct feature_set *features,
+                            struct conf_errors *e)
+{
+    struct arena tree;
+    arena_init(&tree, NULL, SIZE_MAX);
+    struct conf_node *root = conf_lex(text, &tree, e);
+    struct conf_file *file = root ? read_tree(root, features, e) : NULL;
+    arena_fini(&tree);
+    return file;
+}
+
+static struct conf_loaded *loaded_new(const char *name, const struct feature_set *features)
+{
+    struct conf_loaded *l = mem_new(sizeof *l);
+    arena_init(&l->arena, NULL, SIZE_MAX);
+    l->features = features;
+    conf_errors_init(&l->errors, &l->arena, arena_str(&l->arena, str_c(name)).p);
+    return l;
+}
+
+struct conf_loaded *conf_load_tree(const struct conf_node *root, const char *name,
+                                   const struct feature_set *features)
+{
+    struct conf_loaded *l = loaded_new(name, features);
+    l->file = read_tree(root, features, &l->errors);
+    return l;
+}
+
+struct conf_loaded *conf_load_text(struct str text, const char *name,
+                                   const struct feature_set *features, char **errors)
+{
+    struct conf_loaded *l = loaded_new(name, features);
+    *errors = NULL;
+    l->file = conf_read(text, features, &l->errors);
+    if (l->file)
+        return l;
+    *errors = conf_errors_print(&l->errors);
+    conf_loaded_free(l);
+    return NULL;
+}
+
+struct conf_loaded *conf_load_file(const char *path, const struct feature_set *features,
+                                   char **errors)
+{
+    size_t n;
+    char *why = NULL, *bytes = file_read(path, CONF_TEXT_MAX, &n, &why);
+    if (!bytes) {
+        *errors = mem_printf("%s\n", why ? why : path);
+        mem_free(why);
+        return NULL;
+    }
+    struct conf_loaded *l = conf_load_text(str_of(bytes, n), path, features, errors);
+    mem_free(bytes);
+    return l;
+}
+
+void conf_loaded_free(struct conf_loaded *l)
+{
+    if (!l)
+        return;
+    conf_errors_fini(&l->errors);
+    arena_fini(&l->arena);
+    mem_free(l);
+}
+
+struct snapshot *conf_loaded_snapshot(struct conf_loaded *l, const struct snapshot_inputs *in,
+                                      char **errors)
+{
+    struct snapshot *s = snapshot_build_checked(&l->file->proxy, in, &l->errors);
+    *errors = conf_errors_print(&l->errors);
+    return s;
+}
+
+/* ---- what a reload cannot do --------------------------------------------------------------- */
+
+static char *add_name(char *names, const char *name)
+{
+    char *all = names ? mem_printf("%s, %s", names, name) : mem_printf("%s", name);
+    mem_free(names);
+    return all;
+}
+
+/* The rows of table below which something that is not reloadable differs. */
+static bool fixed_differs(const struct schema_field *f, const char *a, const char *b)
+{
+    if (!f->reloadable)
+        return schema_hash_value(f, a, 1) != schema_hash_value(f, b, 1);
+    if (f->type != SCHEMA_OBJECT)
+        return false;
+    const struct schema_field *row;
+    size_t base;
+    for (size_t i = 0; (row = schema_row(f->sub, i, &base)); i++) {
+        if (fixed_differs(row, a + base + row->offset, b + base + row->offset))
+            return true;
+    }
+    return false;
+}
+
+char *conf_restart_needed(const struct conf_file *running, const struct conf_file *loaded,
+                          const struct feature_set *features)
+{
+    char *names = NULL;
+    const struct schema_field *f;
+    size_t base;
+    for (size_t i = 0; (f = schema_row(&file_schema, i, &base)); i++) {
+        size_t at = base + f->offset;
+        if (fixed_differs(f, (const char *) running + at, (const char *) loaded + at))
+            names = add_name(names, f->name);
+    }
+    for (uint32_t i = 0; i < features->n; i++) {
+        const struct feature *one = features->v[i];
+        if (!one->conf)
+            continue;
+        const struct schema_field row = {
+            .type = SCHEMA_OBJECT, .sub = one->conf, .reloadable = true};
+        if (fixed_differs(&row, running->proxy.features[i], loaded->proxy.features[i]))
+            names = add_name(names, one->name);
+    }
+    return names;
+}

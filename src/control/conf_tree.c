@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* conf_tree.c: see conf_tree.h.
+ * Invariants:
+ * 1. The nodes that edits write to (root, lists of routes, routes, upstreams, lists of endpoints,
+ *    endpoints) belong to the tree that is edited; what hangs below them may be shared with `from`
+ *    and is never written to.
+ * 2. routes has exactly the named routes below root. */
+#include "control/conf_tree.h"
+
+#include "base/mem.h"
+#include "control/conf_check.h"
+#include "control/conf_file.h"
+
+/* ---- finding ------------------------------------------------------------------------------- */
+
+static struct str text_of(const struct conf_node *map, const char *key)
+{
+    const struct conf_node *n = map->kind == CONF_MAP ? conf_member(map, key) : NULL;
+    return n && n->kind == CONF_SCALAR ? n->text : STR("");
+}
+
+static struct conf_node *list_of(const struct conf_node *map, const char *key)
+{
+    struct conf_node *n = map->kind == CONF_MAP ? conf_member(map, key) : NULL;
+    return n && n->kind == CONF_LIST ? n : NULL;
+}
+
+struct conf_node *conf_tree_route(const struct conf_tree *t, struct str name)
+{
+    struct conf_route_place *p = map_get(&t->routes, name);
+    return p ? p->route : NULL;
+}
+
+struct conf_node *conf_tree_upstream(const struct conf_tree *t, struct str name)
+{
+    struct conf_node *all = conf_member(t->root, "upstreams");
+    for (struct conf_node *n = all ? all->first : NULL; n; n = n->next) {
+        if (str_eq(n->key, name))
+            return n;
+    }
+    return NULL;
+}
+
+struct conf_node *conf_tree_endpoint(const struct conf_node *upstream, struct str address)
+{
+    struct conf_node *all = list_of(upstream, "endpoints");
+    for (struct conf_node *n = all ? all->first : NULL; n; n = n->next) {
+        if (str_eq(text_of(n, "address"), address))
+            return n;
+    }
+    return NULL;
+}
+
+void conf_tree_names(const struct conf_node *route, void (*fn)(void *arg, struct str name),
+                     void *arg)
+{
+    struct str name = text_of(route, "name");
+    const struct conf_node *inner = list_of(route, "routes");
+    if (name.n)
+        fn(arg, name);
+    for (const struct conf_node *n = inner ? inner->first : NULL; n; n = n->next)
+        conf_tree_names(n, fn, arg);
+}
+
+uint64_t conf_node_hash(const struct conf_node *n)
+{
+    struct text text = {0};
+    conf_node_print(n, &text);
+    uint64_t hash = str_stable_hash(text_str(&text), 1);
+    text_fini(&text);
+    return hash;
+}
+
+/* ---- the index ----------------------------------------------------------------------------- */
+
+static void index_route(struct conf_tree *t, struct conf_node *list, struct conf_node *route);
+
+static void index_list(struct conf_tree *t, struct conf_node *list)
+{
+    for (struct conf_node *n = list ? list->first : NULL; n; n = n->next)
+        index_route(t, list, n);
+}
+
+static void index_route(struct conf_tree *t, struct conf_node *list, struct conf_node *route)
+{
+    struct str name = text_of(route, "name");
+    if (name.n && !map_get(&t->routes, name)) {
+        struct conf_route_place *p = conf_alloc(&t->arena, sizeof *p);
+        *p = (struct conf_route_place){list, route};
+        map_set(&t->routes, name, p);
+    }
+    index_list(t, list_of(route, "routes"));
+}
+
+static void forget_name(void *arg, struct str name)
+{
+    struct conf_tree *t = arg;
+    map_remove(&t->routes, name);
+}
+
+/* ---- making -------------------------------------------------------------------------------- */
+
+static struct conf_tree *tree_new(void)
+{
+    struct conf_tree *t = mem_new(sizeof *t);
+    t->refs = 1;
+    arena_init(&t->arena, NULL, SIZE_MAX);
+    return t;
+}
+
+struct conf_tree *conf_tree_ref(struct conf_tree *t)
+{
+    t->refs++;
+    return t;
+}
+
+void conf_tree_unref(struct conf_tree *t)
+{
+    while (t && --t->refs == 0) {
+        struct conf_tree *from = t->from;
+        map_fini(&t->routes);
+        arena_fini(&t->arena);
+        mem_free(t);
+        t = from;
+    }
+}
+
+/* The value of a short form becomes the map that it stands for, or a single value a list of one:
+ * n is of that kind, with the value under key ("" in a list). */
+static void spell_out(struct conf_tree *t, struct conf_node *n, enum conf_kind kind,
+                      const char *key)
+{
+    if (n->kind == kind)
+        return;
+    struct conf_node *value = conf_node_copy(n, &t->arena);
+    value->key = str_c(key);
+    n->kind = kind;
+    n->plain = false;
+    n->text = STR("");
+    n->first = n->last = NULL;
+    n->n = 0;
+    conf_node_add(n, value);
+}
+
+static void spell_upstreams(struct conf_tree *t)
+{
+    struct conf_node *all = conf_member(t->root, "upstreams");
+    for (struct conf_node *u = all ? all->first : NULL; u; u = u->next) {
+        spell_out(t, u, CONF_MAP, "endpoints");
+        struct conf_node *endpoints = conf_member(u, "endpoints");
+        if (!endpoints)
+            continue;
+        spell_out(t, endpoints, CONF_LIST, "");
+        for (struct conf_node *e = endpoints->first; e; e = e->next)
+            spell_out(t, e, CONF_MAP, "address");
+    }
+}
+
+/* Names in front, as people write them. */
+static void give_name(struct conf_tree *t, struct conf_node *route, struct str name)
+{
+    struct conf_node *n = conf_node_text(&t->arena, STR("name"), name);
+    n->pos = n->at_key = route->pos;
+    n->next = route->first;
+    route->first = n;
+    route->last = route->last ? route->last : n;
+    route->n++;
+}
+
+static void name_routes(struct conf_tree *t, const struct schema_list *routes,
+                        const struct conf_node *list, const struct flat_route **at)
+{
+    const struct route_conf *r = routes->items;
+    struct conf_node *n = list ? list->first : NULL;
+    for (size_t i = 0; i < routes->n && n; i++, n = n->next) {
+        name_routes(t, &r[i].routes, list_of(n, "routes"), at);
+        if ((*at)->conf != &r[i])
+            continue; /* it has only others within */
+        if (r[i].name.n == 0 && !str_starts((*at)->name, STR("_")))
+            give_name(t, n, (*at)->name);
+        ++*at;
+    }
+}
+
+/* Without routes the one upstream gets everything: that is a route, too. */
+static void name_only_route(struct conf_tree *t, const struct flat_route *f)
+{
+    struct conf_node *list = conf_node_map(&t->arena, STR("routes"));
+    struct conf_node *route = conf_node_map(&t->arena, STR(""));
+    list->kind = CONF_LIST;
+    conf_node_add(route, conf_node_text(&t->arena, STR("name"), f->name));
+    conf_node_add(route, conf_node_text(&t->arena, STR("to"), f->conf->to));
+    conf_node_add(list, route);
+    struct conf_node **at = &t->root->first;
+    while (*at && !str_eq((*at)->key, STR("routes")))
+        at = &(*at)->next;
+    if (*at) { /* "routes:" with nothing behind it */
+        list->next = (*at)->next;
+        if (t->root->last == *at)
+            t->root->last = list;
+        *at = list;
+    } else {
+        conf_node_add(t->root, list);
+    }
+}
+
+static bool all_named(const struct conf_node *list)
+{
+    for (const struct conf_node *n = list ? list->first : NULL; n; n = n->next) {
+        if (text_of(n, "name").n == 0 || !all_named(list_of(n, "routes")))
+            return false;
+    }
+    return true;
+}
+
+/* Writes into the tree the names that loading gives. */
+static void spell_names(struct conf_tree *t, const struct feature_set *features)
+{
+    struct arena a;
+    struct conf_errors e;
+    struct conf_node *list = list_of(t->root, "routes");
+    if (list && list->n && all_named(list))
+        return;
+    arena_init(&a, NULL, SIZE_MAX);
+    conf_errors_init(&e, &a, NULL);
+    struct conf_file *file = conf_alloc(&a, sizeof *file);
+    conf_parse(t->root, features, file, &e);
+    struct flat_routes flat = conf_flatten(&file->proxy, &e);
+    const struct flat_route *at = flat.v;
+    if (e.n == 0 && file->proxy.routes.n)
+        name_routes(t, &file->proxy.routes, list, &at);
+    else if (e.n == 0 && flat.n == 1)
+        name_only_route(t, flat.v);
+    mem_free(flat.v);
+    conf_errors_fini(&e);
+    arena_fini(&a);
+}
+
+struct conf_tree *conf_tree_new(struct str text, const char *name,
+                                const struct feature_set *features)
+{
+    struct conf_tree *t = tree_new();
+    struct conf_errors e;
+    conf_errors_init(&e, &t->arena, arena_str(&t->arena, str_c(name)).p);
+    t->root = conf_lex(text, &t->arena, &e);
+    bool good = t->root && e.n == 0;
+    if (good && conf_is_null(t->root))
+        t->root = conf_node_map(&t->arena, STR(""));
+    good = good && t->root->kind == CONF_MAP;
+    conf_errors_fini(&e);
+    if (!good) {
+        conf_tree_unref(t);
+        return NULL;
+    }
+    spell_upstreams(t);
+    spell_names(t, features);
+    index_list(t, list_of(t->root, "routes"));
+    return t;
+}
+
+/* ---- editing ------------------------------------------------------------------------------- */
+
+/* A copy of n whose children are copies, each made by copy. */
+static struct conf_node *copy_with(struct conf_tree *t, const struct conf_node *n,
+                                   struct conf_node *(*copy)(struct conf_tree *t,
+                                                             const struct conf_node *child))
+{
+    struct conf_node *to = conf_node_copy(n, &t->arena);
+    to->first = to->last = NULL;
+    to->n = 0;
+    for (const struct conf_node *c = n->first; c; c = c->next)
+        conf_node_add(to, copy(t, c));
+    return to;
+}
+
+static struct conf_node *copy_leaf(struct conf_tree *t, const struct conf_node *n)
+{
+    return conf_node_copy(n, &t->arena);
+}
+
+static struct conf_node *copy_route(struct conf_tree *t, const struct conf_node *n);
+
+static struct conf_node *copy_route_member(struct conf_tree *t, const struct conf_node *n)
+{
+    bool routes = str_eq(n->key, STR("routes")) && n->kind == CONF_LIST;
+    return routes ? copy_with(t, n, copy_route) : copy_leaf(t, n);
+}
+
+static struct conf_node *copy_route(struct conf_tree *t, const struct conf_node *n)
+{
+    return list_of(n, "routes") ? copy_with(t, n, copy_route_member) : copy_leaf(t, n);
+}
+
+static struct conf_node *copy_endpoint(struct conf_tree *t, const struct conf_node *n)
+{
+    return copy_with(t, n, copy_leaf);
+}
+
+static struct conf_node *copy_upstream_member(struct conf_tree *t, const struct conf_node *n)
+{
+    bool endpoints = str_eq(n->key, STR("endpoints")) && n->kind == CONF_LIST;
+    return endpoints ? copy_with(t, n, copy_endpoint) : copy_leaf(t, n);
+}
+
+static struct conf_node *copy_upstream(struct conf_tree *t, const struct conf_node *n)
+{
+    return copy_with(t, n, copy_upstream_member);
+}
+
+static struct conf_node *copy_top(struct conf_tree *t, const struct conf_node *n)
+{
+    if (str_eq(n->key, STR("upstreams")) && n->kind == CONF_MAP)
+        return copy_with(t, n, copy_upstream);
+    return copy_route_member(t, n);
+}
+
+struct conf_tree *conf_tree_edit(struct conf_tree *from)
+{
+    struct conf_tree *t = tree_new();
+    t->from = conf_tree_ref(from);
+    t->root = copy_with(t, from->root, copy_top);
+    index_list(t, list_of(t->root, "routes"));
+    return t;
+}
+
+/* Takes n out of its parent; false: it is not in it. */
+static bool take_out(struct conf_node *parent, const struct conf_node *n)
+{
+    struct conf_node *before = NULL;
+    for (struct conf_node **at = &parent->first; *at; at = &(*at)->next) {
+        if (*at == n) {
+            *at = n->next;
+            if (parent->last == n)
+                parent->last = before;
+            parent->n--;
+            return true;
+        }
+        before = *at;
+    }
+    return false;
+}
+
+/* n becomes what `as` is, in its place. */
+static void become(struct conf_node *n, const struct conf_node *as)
+{
+    struct conf_node *next = n->next;
+    struct str key = n->key;
+    *n = *as;
+    n->next = next;
+    n->key = key;
+}
+
+/* The list of that key in a map of t's own, made when it is missing. */
+static struct conf_node *own_list(struct conf_tree *t, struct conf_node *map, const char *key)
+{
+    struct conf_node *list = list_of(map, key);
+    if (list)
+        return list;
+    struct conf_node *null = conf_member(map, key);
+    if (null)
+        take_out(map, null);
+    list = conf_node_map(&t->arena, str_c(key));
+    list->kind = CONF_LIST;
+    conf_node_add(map, list);
+    return list;
+}
+
+/* The route itself may share its members with `from`. */
+static void own_members(struct conf_tree *t, struct conf_node *route)
+{
+    if (!list_of(route, "routes"))
+        become(route, copy_with(t, route, copy_leaf));
+}
+
+bool conf_tree_put_route(struct conf_tree *t, struct str name, struct str within,
+                         const struct conf_node *route)
+{
+    struct conf_route_place *p = map_get(&t->routes, name);
+    if (p) {
+        struct conf_node *list = p->list, *at = p->route;
+        conf_tree_names(at, forget_name, t);
+        become(at, route);
+        index_route(t, list, at);
+        return true;
+    }
+    struct conf_node *outer = within.n ? conf_tree_route(t, within) : t->root;
+    if (!outer)
+        return false;
+    if (within.n)
+        own_members(t, outer);
+    struct conf_node *list = own_list(t, outer, "routes");
+    struct conf_node *n = conf_node_copy(route, &t->arena);
+    conf_node_add(list, n);
+    index_route(t, list, n);
+    return true;
+}
+
+bool conf_tree_remove_route(struct conf_tree *t, struct str name)
+{
+    struct conf_route_place *p = map_get(&t->routes, name);
+    if (!p)
+        return false;
+    struct conf_node *list = p->list, *route = p->route;
+    conf_tree_names(route, forget_name, t);
+    return take_out(list, route);
+}
+
+void conf_tree_put_endpoint(struct conf_tree *t, struct conf_node *upstream, struct str address,
+                            const struct conf_node *endpoint)
+{
+    struct conf_node *n = conf_tree_endpoint(upstream, address);
+    if (n)
+        become(n, endpoint);
+    else
+        conf_node_add(own_list(t, upstream, "endpoints"), conf_node_copy(endpoint, &t->arena));
+}
+
+bool conf_tree_remove_endpoint(struct conf_node *upstream, struct str address)
+{
+    struct conf_node *n = conf_tree_endpoint(upstream, address);
+    return n && take_out(list_of(upstream, "endpoints"), n);
+}
+
+void conf_tree_set(struct conf_tree *t, struct conf_node *map, struct str key, struct str text)
+{
+    struct conf_node *n = conf_node_text(&t->arena, key, text);
+    n->plain = true;
+    for (struct conf_node *c = map->first; c; c = c->next) {
+        if (str_eq(c->key, key)) {
+            n->pos = n->at_key = c->pos;
+            become(c, n);
+            return;
+        }
+    }
+    conf_node_add(map, n);
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* events: the last things that happened to the configuration and to endpoints, numbered, for who
+ * wants to hear of them (the admin API's stream, hooks). A bounded ring: the oldest make room.
+ * Owned by app/, main thread only. It holds no request and no peer's byte. */
+#ifndef WEIR_CONTROL_EVENTS_H
+#define WEIR_CONTROL_EVENTS_H
+
+#include "base/list.h"
+#include "base/text.h"
+
+#define EVENTS_KEPT 1024u
+
+enum event_kind {
+    EVENT_CONFIG,   /* loaded or refused */
+    EVENT_SETTINGS, /* changed */
+    EVENT_LISTENER, /* added, removed, changed; so are the next ones */
+    EVENT_UPSTREAM,
+    EVENT_ENDPOINT,
+    EVENT_ROUTE,
+    EVENT_STATE,  /* of an endpoint: up, down, ejected, drained ... */
+    EVENT_SERVER, /* of the process: upgrade begun, stopping */
+    EVENT_KINDS
+};
+
+struct event {
+    uint64_t id;     /* 1, 2, ... without a gap, by process */
+    int64_t wall_us; /* when */
+    enum event_kind kind;
+    struct str text; /* in words, one line */
+    struct str json; /* an object */
+};
+
+struct events;
+
+/* Whoever is told of each event at once. */
+struct event_subscriber {
+    struct list_node node;
+    void (*tell)(struct event_subscriber *s, const struct event *e); /* must not add or leave */
+};
+
+/* None yet. */
+struct events *events_new(void);
+/* Frees; no subscriber may be left. */
+void events_free(struct events *e);
+/* Adds one; the texts are copied. */
+void events_add(struct events *e, enum event_kind kind, struct str text, struct str json);
+/* From the next event on. */
+void events_subscribe(struct events *e, struct event_subscriber *s);
+/* No longer. */
+void events_leave(struct event_subscriber *s);
+/* The oldest event that is kept with an id above after, or NULL; valid until the next is added. */
+const struct event *events_next(const struct events *e, uint64_t after);
+/* The id of the newest; 0: none yet. */
+uint64_t events_last(const struct events *e);
+/* "config", "route" ...: the event field of the stream. */
+const char *event_kind_name(enum event_kind k);
+
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* events: numbers without a gap, the oldest make room, subscribers hear at once. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "control/events.h"
+
+struct hearer {
+    struct event_subscriber sub; /* first */
+    uint64_t last;
+    unsigned n;
+};
+
+static void hear(struct event_subscriber *s, const struct event *e)
+{
+    struct hearer *h = (struct hearer *) (void *) s;
+    h->last = e->id;
+    h->n++;
+}
+
+static void test_subscribers_hear_until_they_leave(void **state)
+{
+    (void) state;
+    struct events *e = events_new();
+    struct hearer h = {.sub.tell = hear};
+    events_add(e, EVENT_CONFIG, STR("before"), STR("{}"));
+    events_subscribe(e, &h.sub);
+    events_add(e, EVENT_ROUTE, STR("route a: added"), STR("{}"));
+    assert_int_equal(h.n, 1);
+    assert_int_equal(h.last, 2);
+    events_leave(&h.sub);
+    events_add(e, EVENT_ROUTE, STR("route b: added"), STR("{}"));
+    assert_int_equal(h.n, 1);
+    events_free(e);
+}
+
+static void test_the_oldest_make_room(void **state)
+{
+    (void) state;
+    struct events *e = events_new();
+    char text[32];
+    assert_null(events_next(e, 0));
+    for (unsigned i = 1; i <= EVENTS_KEPT + 10; i++) {
+        snprintf(text, sizeof text, "%u", i);
+        events_add(e, EVENT_STATE, str_c(text), STR("{}"));
+    }
+    uint64_t at = 0;
+    unsigned n = 0;
+    for (const struct event *v; (v = events_next(e, at)); at = v->id, n++) {
+        snprintf(text, sizeof text, "%u", n + 11);
+        assert_true(str_eq(v->text, str_c(text)));
+    }
+    assert_int_equal(n, EVENTS_KEPT);
+    assert_int_equal(at, events_last(e));
+    assert_string_equal(event_kind_name(EVENT_STATE), "state");
+    events_free(e);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_subscribers_hear_until_they_leave),
+        cmocka_unit_test(test_the_oldest_make_room),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

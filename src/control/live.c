@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* live.c: see live.h.
+ * Invariants:
+ * 1. now is base with list applied, where both are made.
+ * 2. What list says is on disk (where there is a dir) before it is in use: an acknowledged change
+ *    outlives the process. */
+#include "control/live.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "control/state_file.h"
+
+void live_init(struct live *l, const struct feature_set *features, const struct live_ops *ops,
+               void *arg)
+{
+    *l = (struct live){
+        .features = features, .ops = ops, .ops_arg = arg, .list = json_array(), .number = 1};
+}
+
+static void forget_trees(struct live *l)
+{
+    conf_tree_unref(l->base);
+    conf_tree_unref(l->now);
+    l->base = l->now = NULL;
+}
+
+void live_fini(struct live *l)
+{
+    forget_trees(l);
+    json_decref(l->list);
+    mem_free(l->name);
+    mem_free((void *) (uintptr_t) l->text.p);
+    mem_free((void *) (uintptr_t) l->dir.p);
+    *l = (struct live){0};
+}
+
+struct conf_tree *live_base(struct live *l)
+{
+    if (!l->base && l->text.p)
+        l->base = conf_tree_new(l->text, l->name, l->features);
+    return l->base;
+}
+
+struct conf_tree *live_now(struct live *l)
+{
+    if (l->now || !live_base(l))
+        return l->now;
+    struct arena a;
+    struct conf_errors e;
+    unsigned line = 0;
+    arena_init(&a, NULL, SIZE_MAX);
+    conf_errors_init(&e, &a, l->name);
+    l->now = json_array_size(l->list) ? changes_apply(l->list, l->base, &line, &e)
+                                      : conf_tree_ref(l->base);
+    conf_errors_fini(&e);
+    arena_fini(&a);
+    return l->now;
+}
+
+/* base with list on top, judged. NULL: report says why. */
+static struct conf_loaded *judge(const struct live *l, const json_t *list, struct conf_tree *base,
+                                 const char *name, struct live_report *report)
+{
+    unsigned line = 0;
+    struct arena a;
+    struct conf_errors e;
+    arena_init(&a, NULL, SIZE_MAX);
+    conf_errors_init(&e, &a, name);
+    report->tree = changes_apply(list, base, &line, &e);
+    struct conf_loaded *made = conf_load_tree(report->tree->root, name, l->features);
+    for (size_t i = 0; i < e.n; i++)
+        conf_say(&made->errors, e.v[i].pos, "%.*s", STR_ARG(e.v[i].text));
+    conf_errors_fini(&e);
+    arena_fini(&a);
+    if (made->file && made->errors.n == 0)
+        return made;
+    conf_errors_sort(&made->errors);
+    report->loaded = made;
+    return NULL;
+}
+
+/* ---- changes ------------------------------------------------------------------------------- */
+
+static bool has_item(const json_t *list, const json_t *item)
+{
+    size_t i;
+    const json_t *other;
+    json_array_foreach(list, i, other)
+    {
+        if (json_equal(item, other))
+            return true;
+    }
+    return false;
+}
+
+/* Each breaker of list that `but` does not hold in the same way is held: as list says, or not. */
+static void hold_breakers(struct live *l, const json_t *list, const json_t *but, bool held)
+{
+    size_t i;
+    const json_t *item;
+    json_array_foreach(list, i, item)
+    {
+        const char *state = json_string_value(json_object_get(item, "breaker"));
+        const char *upstream = json_string_value(json_object_get(item, "upstream"));
+        if (state && upstream && !has_item(but, item))
+            (void) l->ops->hold(l->ops_arg, str_c(upstream), str_c(held ? state : "auto"));
+    }
+}
+
+enum live_result live_change(struct live *l, json_t *list, const char *words,
+                             struct live_report *report)
+{
+    *report = (struct live_report){0};
+    struct conf_loaded *made = judge(l, list, live_base(l), l->name, report);
+    void *prepared = NULL;
+    enum live_result result = made ? LIVE_DONE : LIVE_INVALID;
+    if (made && !(prepared = l->ops->prepare(l->ops_arg, made, &report->why)))
+        result = LIVE_REFUSED;
+    if (result == LIVE_DONE && l->dir.n && !state_file_write(l->dir, list, &report->why)) {
+        l->ops->drop(l->ops_arg, prepared);
+        result = LIVE_DISK;
+    }
+    if (result != LIVE_DONE) {
+        json_decref(list);
+        return result;
+    }
+    l->ops->use(l->ops_arg, prepared, words);
+    hold_breakers(l, l->list, list, false);
+    hold_breakers(l, list, l->list, true);
+    json_decref(l->list);
+    l->list = list;
+    conf_tree_unref(l->now);
+    l->now = report->tree;
+    report->tree = NULL;
+    l->number++;
+    return LIVE_DONE;
+}
+
+void live_report_fini(struct live_report *r)
+{
+    conf_loaded_free(r->loaded);
+    conf_tree_unref(r->tree);
+    mem_free(r->why);
+    *r = (struct live_report){0};
+}
+
+/* ---- loads --------------------------------------------------------------------------------- */
+
+void live_open(struct live *l, struct str dir)
+{
+    char *why = NULL;
+    if (dir.n == 0)
+        return;
+    l->dir = mem_str(dir);
+    json_t *list = state_file_read(dir, &why);
+    if (list) {
+        json_decref(l->list);
+        l->list = list;
+    }
+    if (why)
+        log_error("changes.unread", "what was changed at run time is not in force: %s", why);
+    mem_free(why);
+}
+
+void live_next_fini(struct live_next *next)
+{
+    mem_free((void *) (uintptr_t) next->text.p);
+    mem_free(next->name);
+    conf_tree_unref(next->base);
+    conf_tree_unref(next->now);
+    json_decref(next->list);
+    mem_free(next->overridden);
+    *next = (struct live_next){0};
+}
+
+/* The changes about which base says other things than before, one a line; NULL: none. */
+static char *overridden(const json_t *list, const struct conf_tree *base)
+{
+    struct text t = {0};
+    size_t i;
+    const json_t *item;
+    json_array_foreach(list, i, item)
+    {
+        if (!changes_conflicts(item, base))
+            continue;
+        char *words = changes_words(item);
+        text_addf(&t, "%s\n", words);
+        mem_free(words);
+    }
+    char *lines = t.n ? mem_strdup(text_str(&t)) : NULL;
+    text_fini(&t);
+    return lines;
+}
+
+/* Judges next->list on top of next->base. False: *why. */
+static bool put_on_top(struct live *l, struct live_next *next, struct conf_loaded **loaded,
+                       char **why)
+{
+    struct live_report r = {0};
+    if (json_array_size(next->list) == 0)
+        return true;
+    struct conf_loaded *made = judge(l, next->list, next->base, next->name, &r);
+    if (made) {
+        conf_loaded_free(*loaded);
+        *loaded = made;
+        next->now = r.tree;
+        r.tree = NULL;
+    } else {
+        char *errors = conf_errors_print(&r.loaded->errors);
+        *why = mem_printf("what was changed at run time does not fit to this file:\n%s", errors);
+        mem_free(errors);
+    }
+    live_report_fini(&r);
+    return made != NULL;
+}
+
+/* The file alone is served, loudly. */
+static void move_aside(struct live *l, struct live_next *next, const char *why)
+{
+    char *to = NULL;
+    bool moved = l->dir.n && state_file_move_aside(l->dir, &to);
+    char *text = mem_printf("%sthe file alone is in force; the changes are in %s", why,
+                            moved ? to : "nothing any more");
+    log_write_lines(LOG_ERROR, "changes.refused", text);
+    mem_free(text);
+    mem_free(to);
+    json_decref(next->list);
+    next->list = json_array();
+}
+
+bool live_load(struct live *l, struct live_next *next, enum live_mode mode,
+               struct conf_loaded **loaded, char **why)
+{
+    if (json_array_size(l->list) == 0) {
+        next->list = json_array();
+        return true;
+    }
+    next->base = conf_tree_new(next->text, next->name, l->features);
+    next->overridden = next->base ? overridden(l->list, next->base) : NULL;
+    if (mode == LIVE_ASK && next->overridden)
+        *why = mem_printf("the file says other things than it did when these were changed at run "
+                          "time:\n%skeep the changes (--keep) or let the file override them "
+                          "(--discard)\n",
+                          next->overridden);
+    else if (!next->base)
+        *why = mem_printf("%s: it cannot be read a second time\n", next->name);
+    else
+        next->list = changes_rebase(l->list, next->base, mode != LIVE_DISCARD);
+    bool good = next->list && put_on_top(l, next, loaded, why);
+    if (!good && mode == LIVE_START) {
+        move_aside(l, next, *why);
+        mem_free(*why);
+        *why = NULL;
+        return true;
+    }
+    if (!good)
+        live_next_fini(next);
+    return good;
+}
+
+bool live_store(const struct live *l, const struct live_next *next, char **why)
+{
+    if (l->dir.n == 0 || json_equal(l->list, next->list))
+        return true;
+    return state_file_write(l->dir, next->list, why);
+}
+
+void live_adopt(struct live *l, struct live_next *next)
+{
+    forget_trees(l);
+    mem_free((void *) (uintptr_t) l->text.p);
+    mem_free(l->name);
+    hold_breakers(l, l->list, next->list, false);
+    hold_breakers(l, next->list, NULL, true); /* an upstream may be a new one of its name */
+    json_decref(l->list);
+    l->text = next->text;
+    l->name = next->name;
+    l->base = next->base;
+    l->now = next->now;
+    l->list = next->list;
+    l->number++;
+    if (next->overridden)
+        log_write_lines(LOG_WARN, "changes.kept", next->overridden);
+    mem_free(next->overridden);
+    *next = (struct live_next){0};
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* live: the configuration that is in use as a tree: that of the file, the changes made at run time
+ * on top of it, and how a further change is judged, kept on disk and put to use, all or nothing.
+ * Owned by app/, the main thread's. It builds no snapshot: who owns the engine does, by way of
+ * live_ops. */
+#ifndef WEIR_CONTROL_LIVE_H
+#define WEIR_CONTROL_LIVE_H
+
+#include "control/changes.h"
+#include "control/conf_load.h"
+
+/* What the owner of the engine does with a configuration. */
+struct live_ops {
+    /* Builds what is to run of l, which it takes; nothing changes yet. NULL: *why, l is freed. */
+    void *(*prepare)(void *arg, struct conf_loaded *l, char **why);
+    /* Puts it to use, or drops it. words: what changes, one a line. */
+    void (*use)(void *arg, void *prepared, const char *words);
+    void (*drop)(void *arg, void *prepared);
+    /* Holds the breaker of an upstream open or closed, or lets it go. False: there is none. */
+    bool (*hold)(void *arg, struct str upstream, struct str state);
+};
+
+struct live {
+    const struct feature_set *features;
+    const struct live_ops *ops;
+    void *ops_arg;
+    char *name;             /* of the file; owned */
+    struct str text;        /* of the file; owned */
+    struct str dir;         /* state_dir, owned; empty: changes last as long as the process */
+    struct conf_tree *base; /* made when it is first asked for */
+    struct conf_tree *now;
+    json_t *list;    /* changes */
+    uint64_t number; /* grows with each change and load */
+};
+
+/* Why a change was not made. */
+enum live_result {
+    LIVE_DONE,
+    LIVE_INVALID, /* errors has what is wrong */
+    LIVE_REFUSED, /* the engine's owner; why */
+    LIVE_DISK,    /* it cannot be kept; why */
+};
+
+struct live_report {
+    struct conf_loaded *loaded;      /* of LIVE_INVALID: its errors */
+    struct conf_tree *tree;          /* of LIVE_INVALID: what the errors' JSON lines point into */
+    const struct conf_node *subject; /* in tree: what was sent; NULL: nothing was. The caller's */
+    char *why;                       /* of the others; mem_free */
+};
+
+/* Nothing yet; features and ops are kept. */
+void live_init(struct live *l, const struct feature_set *features, const struct live_ops *ops,
+               void *arg);
+/* Frees it. */
+void live_fini(struct live *l);
+/* The configuration as it is in use; NULL: it came from no text. Borrowed. */
+struct conf_tree *live_now(struct live *l);
+/* What the file says. */
+struct conf_tree *live_base(struct live *l);
+/* Makes list (taken) the changes in force. words: what that does, for the log and events. */
+enum live_result live_change(struct live *l, json_t *list, const char *words,
+                             struct live_report *report);
+/* What becomes of the changes when the file says other things than it did when they were made. */
+enum live_mode {
+    LIVE_ASK,     /* the load is refused, and says what the file would override */
+    LIVE_KEEP,    /* they stay in force */
+    LIVE_DISCARD, /* those that the file says other things about are dropped */
+    LIVE_START,   /* they stay; when nothing can come of them, they are moved aside */
+};
+
+/* A file's text with the changes on top, judged and not yet in use. */
+struct live_next {
+    struct str text;
+    char *name;
+    struct conf_tree *base, *now;
+    json_t *list;
+    char *overridden; /* changes that the file says other things about, one a line; NULL: none */
+};
+
+/* Reads the changes that were kept in dir (copied; empty: nothing is kept): once, at the start. */
+void live_open(struct live *l, struct str dir);
+/* Puts the changes on top of *loaded, which is what next->text says (text and name are the caller's
+ * to set, owned): *loaded is replaced when there are any. False: *why (mem_free), *loaded is as it
+ * was and next is empty. */
+bool live_load(struct live *l, struct live_next *next, enum live_mode mode,
+               struct conf_loaded **loaded, char **why);
+/* Keeps the changes of next: the last thing that may fail before it is used, for a load that is
+ * refused leaves those in force as they were. False: *why (mem_free). */
+bool live_store(const struct live *l, const struct live_next *next, char **why);
+/* What live_load made is in use now; next is taken. */
+void live_adopt(struct live *l, struct live_next *next);
+/* What live_load made is not to be used. */
+void live_next_fini(struct live_next *next);
+/* Frees what a report holds. */
+void live_report_fini(struct live_report *r);
+
+#endif

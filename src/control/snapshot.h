@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* control/snapshot: builds the immutable configuration that the engine runs by from plain structs,
+ * sharing with its predecessor every route and upstream of equal content. Called by the main thread
+ * (or the library), which owns the inputs; what is built owes nothing to the structs it was built
+ * from. Never reads a file, never starts anything. */
+#ifndef WEIR_CONTROL_SNAPSHOT_H
+#define WEIR_CONTROL_SNAPSHOT_H
+
+#include "base/map.h"
+#include "control/conf_error.h"
+#include "proxy/snapshot.h"
+
+/* Dense numbers of route names, for figures: a name keeps its number over reloads. One a process or
+ * library instance; the main thread only. Zero-initialised is empty. */
+struct route_names {
+    struct map numbers; /* name -> number + 1 */
+    struct str names[ROUTE_OTHER];
+    uint32_t n;
+};
+
+/* The number of a name, given on first sight; ROUTE_OTHER when all are taken. */
+uint32_t route_names_index(struct route_names *names, struct str name);
+/* The name of a number ("_other" for ROUTE_OTHER and beyond what was given). */
+struct str route_names_get(const struct route_names *names, uint32_t index);
+/* Frees the names. */
+void route_names_fini(struct route_names *names);
+
+struct snapshot_inputs {
+    struct upstream_registry *registry;
+    const struct feature_set *features; /* kept by the snapshot */
+    struct route_names *names;
+    struct tls_store *tls;           /* watches files; NULL: nobody does */
+    const struct snapshot *previous; /* what to share with; NULL: nothing */
+    /* Nothing is served yet: a certificate out of its time is better than no server. */
+    bool starts;
+    uint32_t n_workers; /* workers 0 to n_workers may use it (the last: the main one) */
+    uint32_t n_given;   /* how many will be given it; 0: n_workers */
+    /* Given to the snapshot: called by the last holder, on its thread; must lead to snapshot_free
+     * on the main thread. NULL: snapshot_free at once. */
+    void (*release)(struct snapshot *s);
+    void *release_arg;
+};
+
+/* Builds a snapshot with n_given + 1 holders: the workers, and the caller, who lets go by
+ * snapshot_drop. NULL: *errors says everything that is wrong, one a line (mem_free). */
+struct snapshot *snapshot_build(const struct proxy_conf *conf, const struct snapshot_inputs *in,
+                                char **errors);
+/* The same for a configuration that was parsed and checked with e, which points at places in its
+ * text. NULL: e has errors. */
+struct snapshot *snapshot_build_checked(const struct proxy_conf *conf,
+                                        const struct snapshot_inputs *in, struct conf_errors *e);
+/* The feature has a hook of that kind. */
+bool feature_has_hook(const struct feature *f, enum hook_kind kind);
+/* Frees it and its references; nobody uses it any more. Main thread. */
+void snapshot_free(struct snapshot *s);
+
+#endif

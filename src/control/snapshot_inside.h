@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* snapshot_inside: what the files that build a snapshot share. One build, its thread only. Nothing
+ * outside control/snapshot*.c includes this. */
+#ifndef WEIR_CONTROL_SNAPSHOT_INSIDE_H
+#define WEIR_CONTROL_SNAPSHOT_INSIDE_H
+
+#include "control/conf_check.h"
+#include "control/snapshot.h"
+
+struct build {
+    const struct proxy_conf *conf;
+    const struct snapshot_inputs *in;
+    struct conf_errors *errors;
+    struct snapshot *s;
+    struct arena *arena;      /* of the snapshot */
+    struct map shares;        /* bytes of a source address -> struct feature_share, counted */
+    struct map route_shares;  /* bytes of a hash -> struct route_share, counted */
+    struct map old_routes;    /* name -> struct route of the predecessor */
+    struct map old_upstreams; /* name -> struct upstream */
+    struct tls_client **tls;  /* of upstreams, by place in conf; one reference each */
+};
+
+/* The route of f, shared with the predecessor or new (then without its upstream); one reference.
+ * NULL: said why. */
+struct route *build_route(struct build *b, const struct flat_route *f);
+/* The route for requests that match none. */
+struct route *build_fallback(struct build *b);
+/* The TLS of a listener: one reference; NULL: said why. */
+struct tls_server *build_tls_server(struct build *b, const struct tls_server_conf *conf);
+/* The value of Strict-Transport-Security (RFC 6797 6.1). */
+struct str build_hsts(struct build *b, const struct hsts_conf *conf);
+/* Fills b->tls: what may be refused comes before anything is touched that serves now. */
+void build_tls_clients(struct build *b);
+/* Drops the references in b->tls. */
+void build_tls_drop(struct build *b);
+/* Drops the build's own references to shares. */
+void build_shares_drop(struct build *b);
+
+#endif

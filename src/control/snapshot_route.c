@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* snapshot_route.c: one route of a snapshot.
+ * Invariants:
+ * 1. A route is one piece of heap with all its texts, and holds one reference to each of its
+ *    upstream and its share: it may outlive every snapshot (a tunnel, a successor).
+ * 2. content covers everything that a request can notice but the match, the upstream's settings
+ *    too: equal content and name mean that the old route serves.
+ * 3. upstream is set last, when nothing can be refused any more. */
+#include "base/mem.h"
+#include "base/panic.h"
+#include "control/snapshot_inside.h"
+
+/* The configuration of one feature as routes use it: many routes share one. Counted. */
+struct feature_share {
+    _Atomic uint32_t refs;
+    uint64_t hash;
+    bool active;
+    struct arena arena; /* what the feature prepared */
+    max_align_t conf[]; /* a copy of the config struct, and behind it what its rows point to */
+};
+
+/* What routes of equal settings and features share: settings and their texts, features, hook lists,
+ * slots. Counted. */
+struct route_share {
+    _Atomic uint32_t refs;
+    uint64_t hash;
+    struct settings_conf settings; /* its texts lie behind the struct */
+    struct feature_share *features[FEATURE_MAX];
+    const void *feature_conf[FEATURE_MAX];
+    struct hook_list hooks[HOOK_KINDS];
+    uint32_t slots[FEATURE_MAX];
+    uint32_t slots_bytes;
+};
+
+/* The heap piece of a route; texts lie behind it. */
+struct built_route {
+    struct route route; /* first: see route_free */
+    struct route_share *share;
+};
+
+/* ---- feature configurations ---------------------------------------------------------------- */
+
+static size_t aligned(size_t n)
+{
+    return (n + 15) & ~(size_t) 15;
+}
+
+static void share_unref(struct feature_share *k)
+{
+    if (!k || atomic_fetch_sub_explicit(&k->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    arena_fini(&k->arena);
+    mem_free(k);
+}
+
+static struct feature_share *share_new(const struct feature *f, const void *conf)
+{
+    size_t size = aligned(f->conf->size);
+    struct feature_share *k = mem_new(sizeof *k + size + schema_copy_size(f->conf, conf));
+    atomic_store_explicit(&k->refs, 1, memory_order_relaxed);
+    schema_copy(f->conf, k->conf, conf, (char *) k->conf + size);
+    k->hash = schema_hash(f->conf, conf, 1);
+    arena_init(&k->arena, NULL, SIZE_MAX);
+    if (f->prepare)
+        f->prepare(k->conf, &k->arena);
+    k->active = !f->active || f->active(k->conf);
+    return k;
+}
+
+/* The share of feature i on route r (NULL: of the top level), borrowed from the build. */
+static struct feature_share *share_of(struct build *b, uint32_t i, const struct route_conf *r)
+{
+    const struct feature *f = b->in->features->v[i];
+    const void *conf = r && f->route_scope ? r->features[i] : NULL, *own = NULL;
+    if (!conf)
+        conf = b->conf->features[i];
+    /* The defaults of a feature are filed under its table. */
+    const void *source = conf ? conf : f->conf;
+    struct str key = str_of((const char *) &source, sizeof source);
+    struct feature_share *k = map_get(&b->shares, key);
+    if (k)
+        return k;
+    if (!conf) {
+        void *defaults = conf_alloc(b->errors->arena, f->conf->size);
+        schema_defaults(f->conf, defaults);
+        own = defaults;
+    }
+    k = share_new(f, conf ? conf : own);
+    map_set(&b->shares, key, k);
+    return k;
+}
+
+/* ---- hooks --------------------------------------------------------------------------------- */
+
+bool feature_has_hook(const struct feature *f, enum hook_kind kind)
+{
+    switch (kind) {
+    case ON_ACCESS:
+        return f->on_access;
+    case ON_LOOKUP:
+        return f->on_lookup;
+    case ON_PICK:
+        return f->on_pick;
+    case ON_SEND:
+        return f->on_send;
+    case ON_REQUEST_DATA:
+        return f->on_request_data;
+    case ON_ATTEMPT_END:
+        return f->on_attempt_end;
+    case ON_RESPONSE_HEAD:
+        return f->on_response_head;
+    case ON_RESPONSE_DATA:
+        return f->on_response_data;
+    case ON_TRAILERS:
+        return f->on_trailers;
+    case ON_FAULT:
+        return f->on_fault;
+    case ON_FINISH:
+        return f->on_finish;
+    default:
+        panic("hook %d is not known", (int) kind);
+    }
+}
+
+static void add_hooks(struct route_share *r, const struct feature_set *set, const bool *active,
+                      enum hook_kind kind)
+{
+    struct hook_list *l = &r->hooks[kind];
+    bool reverse = kind == ON_RESPONSE_HEAD || kind == ON_RESPONSE_DATA;
+    for (uint32_t i = 0; i < set->n; i++) {
+        uint32_t at = reverse ? set->n - 1 - i : i;
+        if (active[at] && feature_has_hook(set->v[at], kind))
+            l->v[l->n++] = (uint8_t) at;
+    }
+}
+
+/* Gives r its features: configurations, hook lists, places in the exchange's slots. */
+static void add_features(struct build *b, struct route_share *r, const struct route_conf *conf)
+{
+    const struct feature_set *set = b->in->features;
+    bool active[FEATURE_MAX] = {false};
+    bool requests = !conf->passthrough;
+    for (uint32_t i = 0; i < set->n; i++) {
+        const struct feature *f = set->v[i];
+        active[i] = true;
+        if (f->conf) {
+            struct feature_share *k = share_of(b, i, conf);
+            atomic_fetch_add_explicit(&k->refs, 1, memory_order_relaxed);
+            r->features[i] = k;
+            r->feature_conf[i] = k->conf;
+            active[i] = k->active;
+        } else if (f->active) {
+            active[i] = f->active(NULL);
+        }
+        active[i] = active[i] && (requests || f->connections);
+        if (active[i] && f->slot) {
+            r->slots[i] = r->slots_bytes;
+            r->slots_bytes += (uint32_t) aligned(f->slot);
+        }
+    }
+    for (int kind = 0; kind < HOOK_KINDS; kind++)
+        add_hooks(r, set, active, (enum hook_kind) kind);
+}
+
+/* ---- what routes share --------------------------------------------------------------------- */
+
+/* What was left to the strategy. */
+static void settle_buffer(struct buffer_conf *c)
+{
+    if (c->size == 0)
+        c->size = c->strategy == BUFFER_ADAPTIVE ? 1u << 20 : 64u << 10;
+}
+
+static uint64_t hash_bytes(const void *p, size_t n, uint64_t h)
+{
+    return str_stable_hash(str_of(p, n), h);
+}
+
+static void route_share_unref(struct route_share *r)
+{
+    if (atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    for (size_t i = 0; i < FEATURE_MAX; i++)
+        share_unref(r->features[i]);
+    mem_free(r);
+}
+
+static uint64_t share_hash(struct build *b, const struct route_conf *c)
+{
+    uint64_t h = schema_hash(&settings_schema, &c->settings, c->passthrough ? 2 : 1);
+    for (uint32_t i = 0; i < b->in->features->n; i++) {
+        uint64_t own = b->in->features->v[i]->conf ? share_of(b, i, c)->hash : 0;
+        h = hash_bytes(&own, sizeof own, h);
+    }
+    return h;
+}
+
+/* The share that routes like c use, borrowed from the build. */
+static struct route_share *route_share_of(struct build *b, const struct route_conf *c)
+{
+    uint64_t hash = share_hash(b, c);
+    struct str key = str_of((const char *) &hash, sizeof hash);
+    struct route_share *r = map_get(&b->route_shares, key);
+    if (r)
+        return r;
+    r = mem_new(aligned(sizeof *r) + schema_copy_size(&settings_schema, &c->settings));
+    atomic_store_explicit(&r->refs, 1, memory_order_relaxed);
+    r->hash = hash;
+    schema_copy(&settings_schema, &r->settings, &c->settings, (char *) r + aligned(sizeof *r));
+    settle_buffer(&r->settings.buffer);
+    add_features(b, r, c);
+    map_set(&b->route_shares, key, r);
+    return r;
+}
+
+void build_shares_drop(struct build *b)
+{
+    size_t at = 0;
+    struct str key;
+    void *share;
+    while (map_next(&b->route_shares, &at, &key, &share))
+        route_share_unref(share);
+    map_fini(&b->route_shares);
+    for (at = 0; map_next(&b->shares, &at, &key, &share);)
+        share_unref(share);
+    map_fini(&b->shares);
+}
+
+/* ---- routes -------------------------------------------------------------------------------- */
+
+static void route_free(struct route *r)
+{
+    struct built_route *br = (struct built_route *) r;
+    rewrite_free(r->rewrite);
+    if (r->upstream)
+        upstream_unref(r->upstream);
+    route_share_unref(br->share);
+    mem_free(br);
+}
+
+static uint64_t content_of(struct build *b, const struct flat_route *f, uint64_t h)
+{
+    const struct route_conf *c = f->conf;
+    int action = (int) f->action;
+    h = schema_hash(&rewrite_schema, &c->rewrite, hash_bytes(&action, sizeof action, h));
+    if (f->action == ROUTE_REDIRECT)
+        h = schema_hash(&redirect_schema, &c->redirect, h);
+    if (f->action == ROUTE_REPLY)
+        h = schema_hash(&reply_schema, &c->reply, h);
+    if (f->action == ROUTE_HANDLER) {
+        h = hash_bytes(&c->handler, sizeof c->handler, h);
+        h = hash_bytes(&c->handler_arg, sizeof c->handler_arg, h);
+    }
+    if (f->action == ROUTE_UPSTREAM) {
+        const struct upstream_conf *u = b->conf->upstreams.items;
+        h = str_stable_hash(c->to, schema_hash(&upstream_schema, &u[f->upstream], h));
+    }
+    return h;
+}
+
+/* Copies what the route says itself; room is behind the struct. */
+static void fill(struct route *r, const struct flat_route *f, char *room)
+{
+    const struct route_conf *c = f->conf;
+    memcpy(room, f->name.p, f->name.n);
+    r->name = str_of(room, f->name.n);
+    room += aligned(f->name.n + 1);
+    room = schema_copy(&redirect_schema, &r->redirect, &c->redirect, room);
+    schema_copy(&reply_schema, &r->reply, &c->reply, room);
+    r->action = f->action;
+    r->handler = f->action == ROUTE_HANDLER ? c->handler : NULL;
+    r->handler_arg = c->handler_arg;
+    r->pos = c->pos;
+    r->pos.file = NULL;
+    r->response_limits = (struct h1_limits){
+        .head = (uint32_t) c->settings.limits.response_head,
+        .target = (uint32_t) c->settings.limits.target,
+        .fields = (uint32_t) c->settings.limits.fields,
+    };
+}
+
+static struct route *route_new(struct build *b, const struct flat_route *f,
+                               struct route_share *share)
+{
+    const struct route_conf *c = f->conf;
+    size_t room = aligned(f->name.n + 1) + schema_copy_size(&redirect_schema, &c->redirect) +
+                  schema_copy_size(&reply_schema, &c->reply);
+    struct built_route *br = mem_new_aligned(aligned(sizeof *br) + room, 64);
+    struct route *r = &br->route;
+    atomic_store_explicit(&r->refs, 1, memory_order_relaxed);
+    r->free = route_free;
+    fill(r, f, (char *) br + aligned(sizeof *br));
+    r->index = route_names_index(b->in->names, r->name);
+    br->share = share;
+    atomic_fetch_add_explicit(&share->refs, 1, memory_order_relaxed);
+    r->settings = &share->settings;
+    r->hooks = share->hooks;
+    r->feature_conf = share->feature_conf;
+    r->slots = share->slots;
+    r->slots_bytes = share->slots_bytes;
+    return r;
+}
+
+struct route *build_route(struct build *b, const struct flat_route *f)
+{
+    struct route_share *share = route_share_of(b, f->conf);
+    uint64_t content = content_of(b, f, share->hash);
+    struct route *old = map_get(&b->old_routes, f->name);
+    if (old && old->content == content && old->action == f->action)
+        return route_ref(old);
+    char *why;
+    struct rewrite *rewrite = rewrite_new(&f->conf->rewrite, &why);
+    if (why) {
+        conf_say(b->errors, f->conf->pos, "route \"%.*s\": rewrite: %s", STR_ARG(f->name), why);
+        mem_free(why);
+        return NULL;
+    }
+    struct route *r = route_new(b, f, share);
+    r->rewrite = rewrite;
+    r->content = content;
+    return r;
+}
+
+struct route *build_fallback(struct build *b)
+{
+    struct route_conf *c = conf_alloc(b->errors->arena, sizeof *c);
+    schema_defaults(&route_schema, c);
+    c->settings = b->conf->settings;
+    c->reply.status = 404;
+    struct flat_route f = {.conf = c, .name = STR("_none"), .action = ROUTE_REPLY};
+    struct route *r = build_route(b, &f);
+    must(r);
+    return r;
+}

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tests of building snapshots: what is in them, what two share, what C code may ask for. */
+#include "control/control_test.h"
+#include "control/snapshot.h"
+
+struct world {
+    struct upstream_registry *registry;
+    struct route_names names;
+};
+
+static int make_world(void **state)
+{
+    struct world *w = mem_new(sizeof *w);
+    w->registry = upstream_registry_new(3);
+    *state = w;
+    return 0;
+}
+
+static int end_world(void **state)
+{
+    struct world *w = *state;
+    upstream_registry_free(w->registry);
+    route_names_fini(&w->names);
+    mem_free(w);
+    return 0;
+}
+
+static struct snapshot_inputs inputs(struct world *w, const struct snapshot *previous)
+{
+    return (struct snapshot_inputs){.registry = w->registry,
+                                    .features = &test_set,
+                                    .names = &w->names,
+                                    .previous = previous,
+                                    .n_workers = 2};
+}
+
+/* The snapshot of a good text; nothing of the text is needed afterwards. */
+static struct snapshot *build(struct world *w, const char *text, const struct snapshot *previous)
+{
+    struct snapshot_inputs in = inputs(w, previous);
+    struct conf_loaded *l = load_good(text);
+    char *errors;
+    struct snapshot *s = conf_loaded_snapshot(l, &in, &errors);
+    if (!s)
+        fail_msg("refused: %s", errors);
+    conf_loaded_free(l);
+    return s;
+}
+
+static const struct route *named(const struct snapshot *s, const char *name)
+{
+    for (uint32_t i = 0; i < s->n_routes; i++) {
+        if (str_eq(s->routes[i]->name, str_c(name)))
+            return s->routes[i];
+    }
+    fail_msg("no route %s", name);
+    return NULL;
+}
+
+#define UP "upstreams: {o: 127.0.0.1:9000, p: 127.0.0.1:9001}\n"
+
+static void fills_a_snapshot(void **state)
+{
+    struct snapshot *s = build(*state,
+                               UP "listeners: [127.0.0.1:8080, \"[::1]:81\"]\n"
+                                  "trusted_proxies: [10.0.0.0/8, unix]\n"
+                                  "limits: {head: 16KiB, response_head: 8KiB}\n"
+                                  "routes:\n"
+                                  "  - {match: /a/*, to: o, meta: {team: x}, stamp: {text: t}}\n"
+                                  "  - {match: {host: H.com, path: /r}, redirect: /new}\n"
+                                  "  - {name: last, reply: {status: 404, body: no}, buffer: "
+                                  "fixed}\n",
+                               NULL);
+    assert_int_equal(s->generation, 1);
+    assert_int_equal(atomic_load(&s->holders), 3);
+    assert_int_equal(s->n_listeners, 2);
+    assert_true(str_eq(s->listeners[1].conf.name, STR("[::1]:81")));
+    assert_int_equal(addr_port(&s->listeners[1].addr), 81);
+    assert_int_equal(s->n_trusted, 1);
+    assert_true(s->trust_unix);
+    assert_int_equal(s->request_limits.head, 16384);
+    assert_true(s->memory_limit > 0);
+    assert_int_equal(s->n_routes, 3);
+    const struct route *a = named(s, "/a/*"), *r = named(s, "h.com/r"), *last = named(s, "last");
+    assert_int_equal(a->action, ROUTE_UPSTREAM);
+    assert_true(str_eq(a->upstream->name, STR("o")));
+    assert_int_equal(a->response_limits.head, 8192);
+    assert_int_equal(a->settings->buffer.size, 1u << 20);
+    assert_int_equal(a->settings->meta.n, 1);
+    assert_int_equal(r->action, ROUTE_REDIRECT);
+    assert_true(str_eq(r->redirect.to, STR("/new")));
+    assert_true(str_eq(last->reply.body, STR("no")));
+    assert_int_equal(last->settings->buffer.size, 64u << 10);
+    assert_int_equal(a->index, 1); /* 0 is the fallback's */
+    assert_true(str_eq(s->fallback->name, STR("_none")));
+    snapshot_free(s);
+}
+
+static void lists_active_hooks(void **state)
+{
+    struct snapshot *s = build(*state,
+                               UP "routes:\n"
+                                  "  - {name: on, match: /a, to: o, stamp: {text: t}}\n"
+                                  "  - {name: off, to: o}\n",
+                               NULL);
+    const struct route *on = named(s, "on"), *off = named(s, "off");
+    assert_int_equal(on->hooks[ON_ACCESS].n, 1);
+    assert_int_equal(on->hooks[ON_ACCESS].v[0], 1);
+    assert_int_equal(off->hooks[ON_ACCESS].n, 0);
+    /* Response hooks run in reverse. */
+    assert_int_equal(on->hooks[ON_RESPONSE_HEAD].n, 2);
+    assert_int_equal(on->hooks[ON_RESPONSE_HEAD].v[0], 1);
+    assert_int_equal(on->hooks[ON_RESPONSE_HEAD].v[1], 0);
+    assert_int_equal(off->hooks[ON_FINISH].n, 1);
+    assert_int_equal(on->slots[0], 0);
+    assert_int_equal(on->slots[1], 16);
+    assert_int_equal(on->slots_bytes, 48);
+    assert_int_equal(off->slots_bytes, 16);
+    const struct stamp_conf *c = on->feature_conf[1];
+    assert_true(str_eq(c->text, STR("t")));
+    assert_non_null(off->feature_conf[1]);
+    assert_ptr_equal(off->feature_conf[0], on->feature_conf[0]);
+    snapshot_free(s);
+}
+
+static void shares_what_is_equal(void **state)
+{
+    const char *text = UP "routes:\n"
+                          "  - {name: a, match: /a, to: o}\n"
+                          "  - {name: b, match: /b, to: p, timeouts: {exchange: 1s}}\n";
+    struct snapshot *one = build(*state, text, NULL);
+    struct snapshot *two = build(*state,
+                                 UP "# other lines, another match\n"
+                                    "routes:\n"
+                                    "  - {name: b, match: /b, to: p, timeouts: {exchange: 2s}}\n"
+                                    "  - {name: a, match: /elsewhere, to: o}\n",
+                                 one);
+    assert_int_equal(two->generation, 2);
+    assert_ptr_equal(named(two, "a"), named(one, "a"));
+    assert_ptr_not_equal(named(two, "b"), named(one, "b"));
+    assert_ptr_equal(two->fallback, one->fallback);
+    assert_ptr_equal(two->upstreams[0], one->upstreams[0]);
+    assert_int_equal(named(two, "b")->index, named(one, "b")->index);
+    struct snapshot *three = build(*state,
+                                   "upstreams: {o: {endpoints: [127.0.0.1:9000], pool: {max_idle: "
+                                   "1}}, p: 127.0.0.1:9001}\n"
+                                   "routes:\n"
+                                   "  - {name: a, match: /a, to: o}\n"
+                                   "  - {name: b, match: /b, to: p, timeouts: {exchange: 2s}}\n",
+                                   two);
+    snapshot_free(one);
+    assert_ptr_not_equal(three->upstreams[0], two->upstreams[0]);
+    assert_ptr_not_equal(named(three, "a"), named(two, "a"));
+    assert_ptr_equal(named(three, "a")->upstream, three->upstreams[0]);
+    assert_ptr_equal(named(three, "b"), named(two, "b"));
+    snapshot_free(two);
+    assert_true(str_eq(named(three, "b")->upstream->name, STR("p")));
+    snapshot_free(three);
+}
+
+static void a_route_outlives_its_snapshot(void **state)
+{
+    struct snapshot *s =
+        build(*state, UP "routes: [{name: a, to: o, meta: {k: v}, stamp: {text: t}}]\n", NULL);
+    struct route *r = route_ref(s->routes[0]);
+    snapshot_free(s);
+    const struct stamp_conf *c = r->feature_conf[1];
+    assert_true(str_eq(c->text, STR("t")));
+    assert_true(str_eq(r->upstream->name, STR("o")));
+    assert_true(str_eq(r->settings->meta.names[0], STR("k")));
+    route_unref(r);
+}
+
+static void numbers_only_so_many_names(void **state)
+{
+    struct world *w = *state;
+    char name[16];
+    for (unsigned i = 0; i < ROUTE_OTHER; i++) {
+        snprintf(name, sizeof name, "r%u", i);
+        assert_int_equal(route_names_index(&w->names, str_c(name)), i);
+    }
+    assert_int_equal(route_names_index(&w->names, STR("more")), ROUTE_OTHER);
+    assert_int_equal(route_names_index(&w->names, STR("r7")), 7);
+    assert_true(str_eq(route_names_get(&w->names, 7), STR("r7")));
+    assert_true(str_eq(route_names_get(&w->names, ROUTE_OTHER), STR("_other")));
+}
+
+static enum hook greet(struct exchange *x, void *arg)
+{
+    (void) x;
+    (void) arg;
+    return HOOK_PASS;
+}
+
+static void c_code_fills_structs(void **state)
+{
+    struct world *w = *state;
+    struct proxy_conf conf;
+    struct route_conf routes[2];
+    struct snapshot_inputs in = inputs(w, NULL);
+    struct stamp_conf stamp;
+    char *errors;
+    schema_defaults(&proxy_schema, &conf);
+    schema_defaults(&stamp_schema, &stamp);
+    stamp.text = STR("c");
+    for (size_t i = 0; i < 2; i++) {
+        schema_defaults(&route_schema, &routes[i]);
+        routes[i].handler = greet;
+        routes[i].handler_arg = &w->names;
+    }
+    routes[0].match.path = STR("/x/*");
+    routes[0].features[1] = &stamp;
+    routes[1].name = STR("all");
+    conf.routes = (struct schema_list){routes, 2};
+    struct snapshot *s = snapshot_build(&conf, &in, &errors);
+    if (!s)
+        fail_msg("refused: %s", errors);
+    assert_int_equal(s->n_listeners, 0);
+    assert_int_equal(s->routes[0]->action, ROUTE_HANDLER);
+    assert_ptr_equal(s->routes[0]->handler, greet);
+    assert_int_equal(s->routes[0]->hooks[ON_ACCESS].n, 1);
+    assert_int_equal(s->routes[1]->hooks[ON_ACCESS].n, 0);
+    snapshot_free(s);
+    routes[0].match.path = STR("x*");
+    routes[1].to = STR("nowhere");
+    routes[1].handler = NULL;
+    assert_null(snapshot_build(&conf, &in, &errors));
+    assert_string_equal(errors, "route (unnamed): path must begin with /\n");
+    mem_free(errors);
+    routes[0].match.path = STR("/x/*");
+    assert_null(snapshot_build(&conf, &in, &errors));
+    assert_string_equal(errors, "unknown upstream \"nowhere\"; upstreams: has none\n");
+    mem_free(errors);
+}
+
+static void a_refused_configuration_touches_nothing(void **state)
+{
+    struct world *w = *state;
+    struct snapshot_inputs in = inputs(w, NULL);
+    char *errors;
+    struct conf_loaded *l =
+        load_good(UP "routes: [{match: {headers: {X: \"~a\"}, path: /%zz}, to: o}, {match: "
+                     "/%1, to: p}]\n");
+    assert_null(conf_loaded_snapshot(l, &in, &errors));
+    assert_string_equal(
+        errors, "t.yaml:2:18: route \"/%zz\": path '/%zz': it has a bad percent escape or a "
+                "forbidden byte\n"
+                "t.yaml:2:68: route \"/%1\": path '/%1': it has a bad percent escape or a "
+                "forbidden byte\n");
+    mem_free(errors);
+    conf_loaded_free(l);
+}
+
+static void says_what_needs_a_restart(void **state)
+{
+    (void) state;
+    struct conf_loaded *a = load_good(UP "routes: [{to: o}]\nworkers: 1\njournal: /a\n");
+    struct conf_loaded *b = load_good(UP "routes: [{to: p}]\nworkers: 1\njournal: /a\n");
+    struct conf_loaded *c = load_good(UP "routes: [{to: p}]\nworkers: 2\njournal: /b\n");
+    assert_null(conf_restart_needed(a->file, b->file, &test_set));
+    char *names = conf_restart_needed(b->file, c->file, &test_set);
+    assert_string_equal(names, "workers, journal");
+    mem_free(names);
+    conf_loaded_free(a);
+    conf_loaded_free(b);
+    conf_loaded_free(c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(fills_a_snapshot, make_world, end_world),
+        cmocka_unit_test_setup_teardown(lists_active_hooks, make_world, end_world),
+        cmocka_unit_test_setup_teardown(shares_what_is_equal, make_world, end_world),
+        cmocka_unit_test_setup_teardown(a_route_outlives_its_snapshot, make_world, end_world),
+        cmocka_unit_test_setup_teardown(numbers_only_so_many_names, make_world, end_world),
+        cmocka_unit_test_setup_teardown(c_code_fills_structs, make_world, end_world),
+        cmocka_unit_test_setup_teardown(a_refused_configuration_touches_nothing, make_world,
+                                        end_world),
+        cmocka_unit_test(says_what_needs_a_restart),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* state_file.c: see state_file.h. The file is a line "weir-changes VERSION CHECKSUM BYTES" and the
+ * list as JSON behind it. Holds no state. */
+#include "control/state_file.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/file_io.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "control/changes.h"
+
+#define VERSION 1
+#define STATE_MAX (256u << 20)
+
+static int add_piece(const char *piece, size_t n, void *arg)
+{
+    text_add(arg, str_of(piece, n));
+    return 0;
+}
+
+bool state_file_write(struct str dir, const json_t *list, char **why)
+{
+    struct text body = {0}, whole = {0};
+    char *path = mem_strdup(dir);
+    bool good = json_dump_callback(list, add_piece, &body, JSON_INDENT(1)) == 0;
+    text_add(&body, STR("\n"));
+    text_addf(&whole, "weir-changes %d %016" PRIx64 " %zu\n", VERSION,
+              str_stable_hash(text_str(&body), VERSION), body.n);
+    text_add(&whole, text_str(&body));
+    if (!good)
+        *why = mem_printf("the changes cannot be written as JSON");
+    good = good && file_replace(path, STATE_FILE_NAME, text_str(&whole), why);
+    text_fini(&body);
+    text_fini(&whole);
+    mem_free(path);
+    return good;
+}
+
+/* The list that text holds; NULL: *why. */
+static json_t *understand(struct str text, const char **why)
+{
+    ptrdiff_t end = str_find(text, '\n');
+    unsigned version = 0;
+    uint64_t sum = 0;
+    size_t n = 0;
+    char head[80] = "", *problem = NULL;
+    if (end > 0 && (size_t) end < sizeof head)
+        memcpy(head, text.p, (size_t) end);
+    if (sscanf(head, "weir-changes %u %16" SCNx64 " %zu", &version, &sum, &n) != 3) {
+        *why = "its first line is not that of a file of changes";
+        return NULL;
+    }
+    struct str body = str_sub(text, (size_t) end + 1, text.n);
+    *why = "it is of another version of Weir";
+    if (version != VERSION)
+        return NULL;
+    *why = "its checksum or length is wrong: it was cut or changed";
+    if (body.n != n || str_stable_hash(body, VERSION) != sum)
+        return NULL;
+    json_t *list = conf_json_parse(body, &problem);
+    mem_free(problem);
+    *why = "it does not hold a list of changes";
+    if (list && changes_valid(list))
+        return list;
+    json_decref(list);
+    return NULL;
+}
+
+bool state_file_move_aside(struct str dir, char **to)
+{
+    char *path = mem_strdup(dir);
+    *to = mem_printf("%s.refused-%" PRId64, STATE_FILE_NAME, clock_wall() / 1000000);
+    bool good = file_rename(path, STATE_FILE_NAME, *to);
+    mem_free(path);
+    return good;
+}
+
+json_t *state_file_read(struct str dir, char **why)
+{
+    char *path = mem_printf("%.*s/%s", STR_ARG(dir), STATE_FILE_NAME), *reason = NULL, *to = NULL;
+    size_t n;
+    const char *wrong = NULL;
+    json_t *list = NULL;
+    char *text = file_read(path, STATE_MAX, &n, &reason);
+    if (!text && file_missing(path)) {
+        list = json_array();
+    } else if (!text) {
+        *why = reason;
+        reason = NULL;
+    } else if (!(list = understand(str_of(text, n), &wrong))) {
+        list = json_array();
+        bool moved = state_file_move_aside(dir, &to);
+        *why = mem_printf("%s: %s; %s%s", path, wrong,
+                          moved ? "it was moved aside, to " : "it cannot be renamed to ", to);
+        mem_free(to);
+    }
+    mem_free(reason);
+    mem_free(text);
+    mem_free(path);
+    return list;
+}

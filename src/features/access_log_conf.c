@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The configuration rows of the access log. */
+#include "features/access_log.h"
+
+static const char *const formats[] = {"json", NULL};
+
+static const struct schema_field rows[] = {
+    {.name = "path",
+     .type = SCHEMA_STRING,
+     .offset = offsetof(struct access_log_conf, path),
+     .def = "off",
+     .reloadable = false,
+     .since = "0.1",
+     .doc = "Where lines go: a file (SIGUSR1 opens it anew), stdout, or off.",
+     .example = "/var/log/weir/access.log"},
+    {.name = "format",
+     .type = SCHEMA_ENUM,
+     .offset = offsetof(struct access_log_conf, format),
+     .def = "json",
+     .choices = formats,
+     .reloadable = true,
+     .since = "0.1",
+     .doc = "How lines are written: json, one object a line.",
+     .example = "json"},
+    {.name = "query",
+     .type = SCHEMA_BOOL,
+     .offset = offsetof(struct access_log_conf, query),
+     .def = "true",
+     .reloadable = true,
+     .since = "0.1",
+     .doc = "Log the query too; false where queries carry secrets.",
+     .example = "false"},
+};
+
+static void check(const void *object, void (*say)(void *arg, const char *field, const char *text),
+                  void *arg)
+{
+    const struct access_log_conf *conf = object;
+    if (conf->path.n == 0)
+        say(arg, "path", "is empty; give a file, stdout or off");
+}
+
+const struct schema_table access_log_schema = {
+    .name = "access_log",
+    .doc = "One line for each request that was answered or given up.",
+    .size = sizeof(struct access_log_conf),
+    .fields = rows,
+    .n_fields = SCHEMA_COUNT(rows),
+    .check = check,
+    .short_form = "path",
+};

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* metrics.c: see metrics.h. Connections, faults and links are counted where they happen; here is
+ * what only the end of an exchange knows. */
+#include "features/metrics.h"
+
+#include <stdatomic.h>
+
+#include "features/registry.h"
+#include "proxy/exchange.h"
+
+static void on_finish(struct exchange *x, void *slot)
+{
+    (void) slot;
+    if (!x->session) /* what Weir asks for by itself is no request to a route */
+        return;
+    const struct route *route = x->route;
+    struct stats *stats = x->worker->stats;
+    struct route_stats *r =
+        atomic_load_explicit(&stats->routes[route->index], memory_order_relaxed);
+    if (__builtin_expect(!r, 0))
+        r = stats_route_new(stats, route->index, route->name);
+    route_count_add(r, x->in ? x->in->method_id : METHOD_OTHER, exchange_status(x));
+    histogram_add(&r->duration, loop_now(x->worker->loop) - x->started);
+    if (x->client) {
+        counter_add(&r->bytes_in, x->client->bytes_in);
+        counter_add(&r->bytes_out, x->client->bytes_out);
+    }
+}
+
+const struct feature feature_metrics = {
+    .name = "metrics",
+    .purpose = "Counts requests, times and bytes by route.",
+    .connections = true,
+    .on_finish = on_finish,
+};

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tests of the metrics hook. The page is tested where it is written. */
+#include "features/metrics.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#include "proxy/exchange_kit.h"
+
+static uint64_t count_of(const struct route_stats *r, uint8_t method, uint16_t status)
+{
+    for (uint32_t i = 0; i < ROUTE_COUNTS; i++) {
+        if (r->counts[i].key == route_count_key(method, status))
+            return counter_get(&r->counts[i].n);
+    }
+    return 0;
+}
+
+static void test_counts(void **state)
+{
+    (void) state;
+    static struct exchange_kit k;
+    exchange_kit_open(&k);
+    k.route.index = 5;
+    k.client.bytes_in = 10;
+    k.client.bytes_out = 20;
+    k.x.head_sent = true;
+    k.response.status = 201;
+    feature_metrics.on_finish(&k.x, NULL);
+    k.in.method_id = METHOD_POST;
+    feature_metrics.on_finish(&k.x, NULL);
+    feature_metrics.on_finish(&k.x, NULL);
+    k.x.head_sent = false;
+    feature_metrics.on_finish(&k.x, NULL);
+    struct route_stats *r = k.worker.stats->routes[5];
+    assert_non_null(r);
+    assert_true(str_eq(r->name, STR("main")));
+    assert_int_equal(count_of(r, METHOD_GET, 201), 1);
+    assert_int_equal(count_of(r, METHOD_POST, 201), 2);
+    assert_int_equal(count_of(r, METHOD_POST, 0), 1);
+    assert_int_equal(counter_get(&r->bytes_in), 40);
+    assert_int_equal(counter_get(&r->bytes_out), 80);
+    assert_int_equal(counter_get(&r->duration.buckets[0]), 4);
+    exchange_kit_close(&k);
+}
+
+static void test_shared_and_skipped(void **state)
+{
+    (void) state;
+    static struct exchange_kit k;
+    exchange_kit_open(&k);
+    k.route.index = ROUTE_OTHER;
+    feature_metrics.on_finish(&k.x, NULL);
+    k.route.name = STR("another");
+    k.x.in = NULL;
+    k.x.client = NULL;
+    feature_metrics.on_finish(&k.x, NULL);
+    k.x.session = NULL;
+    feature_metrics.on_finish(&k.x, NULL);
+    struct route_stats *r = k.worker.stats->routes[ROUTE_OTHER];
+    assert_true(str_eq(r->name, STR("_other")));
+    assert_int_equal(count_of(r, METHOD_GET, 0), 1);
+    assert_int_equal(count_of(r, METHOD_OTHER, 0), 1);
+    exchange_kit_close(&k);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_shared_and_skipped),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

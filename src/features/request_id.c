@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* request_id.c: see request_id.h.
+ * Invariants:
+ * 1. x->request_id is empty or at most REQUEST_ID_MAX visible ASCII bytes without '"' and '\'.
+ * 2. It is set once, before any hook that reads it. */
+#include "features/request_id.h"
+
+#include <endian.h>
+
+#include "base/bytes16.h"
+#include "features/registry.h"
+#include "proxy/exchange.h"
+#include "proxy/field_rule.h"
+
+/* The next output of a splitmix64 generator: enough for names, not for keys. */
+static uint64_t draw(uint64_t *state)
+{
+    uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+/* The hexadecimal digits of sixteen bytes, without a loop: one a request. */
+static void hex32(char out[32], bytes16 v)
+{
+    bytes16 high = v >> 4, low = v & 15;
+    bytes16 a =
+        __builtin_shufflevector(high, low, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    bytes16 b = __builtin_shufflevector(high, low, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14,
+                                        30, 15, 31);
+    a += '0' + ((bytes16) (a > 9) & ('a' - '0' - 10));
+    b += '0' + ((bytes16) (b > 9) & ('a' - '0' - 10));
+    memcpy(out, &a, 16);
+    memcpy(out + 16, &b, 16);
+}
+
+void request_id_make(char out[REQUEST_ID_MADE], int64_t wall_us, uint64_t *random)
+{
+    uint64_t ms = (uint64_t) wall_us / USEC_PER_MS;
+    uint64_t a = draw(random), b = draw(random);
+    uint64_t bits[2] = {htobe64(ms << 16 | 0x7000 | (a & 0xfff)),
+                        htobe64(UINT64_C(1) << 63 | b >> 2)};
+    char digits[32];
+    bytes16 v;
+    memcpy(&v, bits, sizeof(v));
+    hex32(digits, v);
+    memcpy(out, digits, 8);
+    out[8] = '-';
+    memcpy(out + 9, digits + 8, 4);
+    out[13] = '-';
+    memcpy(out + 14, digits + 12, 4);
+    out[18] = '-';
+    memcpy(out + 19, digits + 16, 4);
+    out[23] = '-';
+    memcpy(out + 24, digits + 20, 12);
+}
+
+/* Fit to stand in a log line and in a field as it is. */
+static bool acceptable(struct str id)
+{
+    if (id.n == 0 || id.n > REQUEST_ID_MAX)
+        return false;
+    for (size_t i = 0; i < id.n; i++) {
+        unsigned char c = (unsigned char) id.p[i];
+        if (c <= ' ' || c >= 0x7f || c == '"' || c == '\\')
+            return false;
+    }
+    return true;
+}
+
+/* The id that came with the request, when its sender may choose one; else empty. */
+static struct str offered(const struct exchange *x, const struct request_id_conf *conf)
+{
+    bool believed =
+        conf->trust == REQUEST_ID_ALWAYS || (conf->trust == REQUEST_ID_TRUSTED && x->peer_trusted);
+    const struct field *f = believed ? fields_get(&x->in->fields, conf->header) : NULL;
+    return f && acceptable(f->value) ? f->value : STR("");
+}
+
+static enum hook on_access(struct exchange *x, void *slot)
+{
+    (void) slot;
+    const struct request_id_conf *conf = x->route->feature_conf[FEATURE_REQUEST_ID];
+    x->request_id = offered(x, conf);
+    if (x->request_id.n)
+        return HOOK_PASS;
+    char *made = arena_alloc(&x->arena, REQUEST_ID_MADE);
+    if (!made) {
+        exchange_fail(x, FAULT_MEMORY);
+        return HOOK_FAIL;
+    }
+    request_id_make(made, x->started_wall, &x->worker->random);
+    x->request_id = str_of(made, REQUEST_ID_MADE);
+    return HOOK_PASS;
+}
+
+/* Puts the id into f under the configured name, whatever stood there. */
+static enum hook put(struct exchange *x, struct fields *f)
+{
+    const struct request_id_conf *conf = x->route->feature_conf[FEATURE_REQUEST_ID];
+    if (x->request_id.n == 0 || fields_own(f, conf->header, x->request_id))
+        return HOOK_PASS;
+    exchange_fail(x, FAULT_MEMORY);
+    return HOOK_FAIL;
+}
+
+static enum hook on_send(struct exchange *x, void *slot, struct attempt *a)
+{
+    (void) slot;
+    (void) a;
+    return put(x, &x->out->fields);
+}
+
+static enum hook on_response_head(struct exchange *x, void *slot)
+{
+    (void) slot;
+    const struct request_id_conf *conf = x->route->feature_conf[FEATURE_REQUEST_ID];
+    return conf->respond ? put(x, &x->response->fields) : HOOK_PASS;
+}
+
+/* Who merges trailers into the head must not find another id there. */
+static enum hook on_trailers(struct exchange *x, void *slot, enum direction dir,
+                             struct fields *trailers)
+{
+    (void) slot;
+    const struct request_id_conf *conf = x->route->feature_conf[FEATURE_REQUEST_ID];
+    if (dir == DIR_REQUEST || conf->respond)
+        fields_remove_alias(trailers, conf->header);
+    return HOOK_PASS;
+}
+
+static bool active(const void *route_conf)
+{
+    const struct request_id_conf *conf = route_conf;
+    return conf->enabled;
+}
+
+const struct feature feature_request_id = {
+    .name = "request_id",
+    .purpose = "Gives each request an id that every log on its way can name.",
+    .conf = &request_id_schema,
+    .route_scope = true,
+    .offline = true,
+    .active = active,
+    .on_access = on_access,
+    .on_send = on_send,
+    .on_response_head = on_response_head,
+    .on_trailers = on_trailers,
+};

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Writers move a cursor, and return NULL once a byte was refused. They never write more than
+ * the sizes below promise; what was written before a refusal means nothing. */
+#include "http/h1_write.h"
+
+#include "http/bytes.h"
+
+#define FRAMING_FIELDS                                                                             \
+    (FIELD_BIT(CONTENT_LENGTH) | FIELD_BIT(TRANSFER_ENCODING) | FIELD_BIT(CONNECTION))
+
+#define CHUNKED "Transfer-Encoding: chunked\r\n"
+#define LENGTH "Content-Length: "
+#define CONNECTION "Connection: "
+#define DIGITS 20
+
+#define PUT(to, literal) put((to), (literal), sizeof(literal) - 1)
+
+static inline char *put(char *to, const char *p, size_t n)
+{
+    memcpy(to, p, n);
+    return to + n;
+}
+
+enum check { CHECK_TEXT, CHECK_VISIBLE };
+
+static inline void store8(char *to, uint64_t w)
+{
+    memcpy(to, &w, sizeof(w));
+}
+
+static inline void store4(char *to, uint32_t w)
+{
+    memcpy(to, &w, sizeof(w));
+}
+
+/* Copies n (4 to 16) bytes, some of them several times, and answers all of them. */
+static inline bytes16 put_short(char *to, const char *p, size_t n)
+{
+    words2 v = (words2) bytes16_load_short(p, n);
+    if (n >= 8) {
+        store8(to, v[0]);
+        store8(to + n - 8, v[1]);
+    } else {
+        store4(to, (uint32_t) v[0]);
+        store4(to + n - 4, (uint32_t) (v[0] >> 32));
+    }
+    return (bytes16) v;
+}
+
+/* Copies the sixteen bytes at p and answers them. */
+static inline bytes16 put16(char *to, const char *p)
+{
+    bytes16 v = bytes16_load(p);
+    memcpy(to, &v, sizeof(v));
+    return v;
+}
+
+/* Copies a name: short, and checked already. */
+static inline char *put_name(char *to, struct str s)
+{
+    if (s.n > 32) {
+        memcpy(to, s.p, s.n);
+    } else if (s.n >= 16) {
+        put16(to, s.p);
+        put16(to + s.n - 16, s.p + s.n - 16);
+    } else if (s.n >= 4) {
+        put_short(to, s.p, s.n);
+    } else {
+        for (size_t i = 0; i < s.n; i++)
+            to[i] = s.p[i];
+    }
+    return to + s.n;
+}
+
+static inline bytes16 marks_of(bytes16 v, enum check check)
+{
+    return check == CHECK_TEXT ? bytes16_controls(v) : bytes16_invisible(v);
+}
+
+/* Copies fewer than four bytes; nonzero when one is not allowed. */
+static inline uint64_t put_few(char *to, struct str s, enum check check)
+{
+    uint64_t w = WORD_ONES * 'a';
+    for (size_t i = 0; i < s.n; i++) {
+        to[i] = s.p[i];
+        w = w << 8 | (unsigned char) s.p[i];
+    }
+    return check == CHECK_TEXT ? word_controls(w) : word_invisible(w);
+}
+
+/* Copies s; NULL when it holds a byte that check does not allow. The last part of a long text
+ * is copied from its end, some bytes of it twice. */
+__attribute__((always_inline)) static inline char *put_checked(char *to, struct str s,
+                                                               enum check check)
+{
+    const char *p = s.p;
+    size_t n = s.n;
+    uint64_t bad;
+    if (n >= 16) {
+        bytes16 marks = marks_of(put16(to + n - 16, p + n - 16), check);
+        for (size_t i = 0; i + 16 < n; i += 16)
+            marks |= marks_of(put16(to + i, p + i), check);
+        bad = bytes16_mask(marks);
+    } else if (n >= 4) {
+        bad = bytes16_mask(marks_of(put_short(to, p, n), check));
+    } else {
+        bad = put_few(to, s, check);
+    }
+    return bad ? NULL : to + n;
+}
+
+/* A target or an authority: visible ASCII only. */
+static inline char *put_visible(char *to, struct str s)
+{
+    return put_checked(to, s, CHECK_VISIBLE);
+}
+
+/* The cursor behind s, copied to to, when tabs were all that was wrong with it. */
+static __attribute__((noinline)) char *put_tabbed(char *to, struct str s)
+{
+    return text_end(s.p, s.p + s.n) == s.p + s.n ? to + s.n : NULL;
+}
+
+/* A field value or a reason phrase (RFC 9110 5.5). Tabs are rare, and cost a second look. */
+static inline char *put_text(char *to, struct str s)
+{
+    char *behind = put_checked(to, s, CHECK_TEXT);
+    return behind ? behind : put_tabbed(to, s);
+}
+
+static inline char *put_crlf(char *to)
+{
+    memcpy(to, "\r\n", 2);
+    return to + 2;
+}
+
+static char *put_number(char *to, uint64_t v)
+{
+    size_t n = 1;
+    for (uint64_t limit = 10; n < DIGITS && v >= limit; limit *= 10)
+        n++;
+    for (char *at = to + n; at > to; v /= 10)
+        *--at = (char) ('0' + v % 10);
+    return to + n;
+}
+
+/* "Name: value CRLF". A known name is a token by the invariant of fields. */
+static inline char *put_field(char *to, const struct field *f)
+{
+    if (f->id == FIELD_OTHER && !field_name_valid(f->name))
+        return NULL;
+    to = put_name(to, f->name);
+    memcpy(to, ": ", 2);
+    to = put_text(to + 2, f->value);
+    return to ? put_crlf(to) : NULL;
+}
+
+/* Lines that stand one behind the other where they were read are copied at once. */
+static char *put_fields(char *to, const struct fields *f)
+{
+    for (uint32_t i = 0; to && i < f->n;) {
+        const char *from = f->v[i].name.p;
+        size_t n = 0, line;
+        for (; i < f->n && f->v[i].name.p == from + n && (line = field_line(&f->v[i])) > 0; i++)
+            n += line;
+        to = n ? put(to, from, n) : put_field(to, &f->v[i++]);
+    }
+    return to;
+}
+
+static char *put_length(char *to, uint64_t length)
+{
+    return put_crlf(put_number(PUT(to, LENGTH), length));
+}
+
+/* The Connection field and the empty line. */
+static char *put_end(char *to, struct str connection)
+{
+    if (connection.n) {
+        to = put_text(PUT(to, CONNECTION), connection);
+        if (!to)
+            return NULL;
+        to = put_crlf(to);
+    }
+    return put_crlf(to);
+}
+
+static size_t fields_size(const struct fields *f)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < f->n; i++)
+        n += f->v[i].name.n + f->v[i].value.n + 4;
+    return n;
+}
+
+size_t h1_head_size(const struct head *h)
+{
+    /* The fixed texts: a request line or status line, Host, framing, a Connection field of up
+     * to H1_CONNECTION_MAX bytes, the empty line. */
+    return fields_size(&h->fields) + h->method.n + h->path.n + h->query.n + h->authority.n +
+           h->reason.n + sizeof(" ? HTTP/1.1\r\nHost: \r\n" CHUNKED CONNECTION "\r\n\r\n") +
+           sizeof(LENGTH) + DIGITS + H1_CONNECTION_MAX;
+}
+
+static enum fault done(char *from, const char *to, size_t *n)
+{
+    if (!to)
+        return FAULT_REWRITE;
+    *n = (size_t) (to - from);
+    return FAULT_OK;
+}
+
+/* What stands between the method and the version; NULL when it is none (RFC 9112 3.2). */
+static char *put_target(char *to, const struct head *h)
+{
+    if (h->target_form == TARGET_AUTHORITY)
+        return h->authority.n ? put_visible(to, h->authority) : NULL;
+    if (h->path.n == 0 || (h->path.p[0] != '/' && !str_eq(h->path, STR("*"))))
+        return NULL;
+    to = put_visible(to, h->path);
+    if (to && h->has_query) {
+        *to++ = '?';
+        to = put_visible(to, h->query);
+    }
+    return to;
+}
+
+enum fault h1_write_request(char *to, size_t *n, const struct head *h, struct str connection)
+{
+    char *from = to;
+    *n = 0;
+    if ((h->fields.present & (FRAMING_FIELDS | FIELD_BIT(HOST))) ||
+        connection.n > H1_CONNECTION_MAX ||
+        (h->method_id == METHOD_OTHER && !field_name_valid(h->method)))
+        return FAULT_REWRITE;
+    to = put(to, h->method.p, h->method.n);
+    *to++ = ' ';
+    to = put_target(to, h);
+    if (to)
+        to = put_visible(PUT(to, " HTTP/1.1\r\nHost: "), h->authority);
+    if (to)
+        to = put_fields(put_crlf(to), &h->fields);
+    if (to && h->body == BODY_LENGTH)
+        to = put_length(to, h->length);
+    else if (to && h->body == BODY_CHUNKED)
+        to = PUT(to, CHUNKED);
+    if (to)
+        to = put_end(to, connection);
+    return done(from, to, n);
+}
+
+static char *put_status(char *to, const struct head *h)
+{
+    to = PUT(to, "HTTP/1.1 ");
+    *to++ = (char) ('0' + h->status / 100);
+    *to++ = (char) ('0' + h->status / 10 % 10);
+    *to++ = (char) ('0' + h->status % 10);
+    *to++ = ' ';
+    to = put_text(to, h->reason);
+    return to ? put_crlf(to) : NULL;
+}
+
+/* The field that says where the body ends; see h1_write_response. */
+static char *put_response_framing(char *to, const struct head *h, uint64_t declared_length)
+{
+    switch (h->body) {
+    case BODY_LENGTH:
+        return put_length(to, h->length);
+    case BODY_CHUNKED:
+        return PUT(to, CHUNKED);
+    case BODY_NONE:
+        if (h->status < 200 || h->status == 204 || declared_length == H1_LENGTH_UNSAID)
+            return to;
+        if (declared_length != LENGTH_NONE)
+            return put_length(to, declared_length);
+        return h->status == 304 ? to : put_length(to, 0);
+    default:
+        return to;
+    }
+}
+
+enum fault h1_write_response(char *to, size_t *n, const struct head *h, struct str connection,
+                             uint64_t declared_length)
+{
+    char *from = to;
+    *n = 0;
+    if ((h->fields.present & FRAMING_FIELDS) || connection.n > H1_CONNECTION_MAX ||
+        h->status < 100 || h->status > 999)
+        return FAULT_REWRITE;
+    to = put_status(to, h);
+    if (to)
+        to = put_fields(to, &h->fields);
+    if (to)
+        to = put_end(put_response_framing(to, h, declared_length), connection);
+    return done(from, to, n);
+}
+
+size_t h1_trailers_size(const struct fields *f)
+{
+    return fields_size(f) + sizeof("0\r\n\r\n");
+}
+
+enum fault h1_write_trailers(char *to, size_t *n, const struct fields *f)
+{
+    char *from = to;
+    *n = 0;
+    if (f->present & FIELDS_NOT_IN_TRAILERS)
+        return FAULT_REWRITE;
+    to = put_fields(PUT(to, "0\r\n"), f);
+    return done(from, to ? put_crlf(to) : NULL, n);
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* deadline: the configured deadlines of the present step (the row in exchange.c says which),
+ * and the minimum rates. One timer an exchange: armed for the earliest, it only makes the
+ * driver look again. Invariant: a deadline that does not count at this moment is never armed in
+ * the past. */
+#include "proxy/attempt_turn.h"
+#include "proxy/driver.h"
+
+struct look {
+    struct exchange *x;
+    usec_t now;
+    usec_t next;      /* earliest to arm */
+    enum fault fault; /* first that has passed */
+};
+
+/* One deadline: at since + span; counts: a passed one is a fault, else it is only looked at
+ * again. */
+static void consider(struct look *k, enum deadline d, usec_t since, usec_t span, bool counts,
+                     enum fault f)
+{
+    if (!span || !(step_deadlines(k->x->step) & (1u << d)))
+        return;
+    usec_t at = since + span;
+    if (at <= k->now) {
+        if (counts && k->fault == FAULT_OK)
+            k->fault = f;
+        at = k->now + span;
+    }
+    if (at < k->next)
+        k->next = at;
+}
+
+static usec_t latest(usec_t a, usec_t b)
+{
+    return a > b ? a : b;
+}
+
+/* The client waits to be told to send its body. */
+static bool awaits_continue(const struct exchange *x)
+{
+    return x->in->expect_continue && !x->request.bytes && !x->interims;
+}
+
+static void look_at_attempt(struct look *k)
+{
+    struct exchange *x = k->x;
+    const struct timeouts_conf *t = &x->route->settings->timeouts;
+    struct attempt *a = x->attempt;
+    if (!a)
+        return;
+    if (a->not_before > k->now && a->not_before < k->next)
+        k->next = a->not_before;
+    consider(k, DEADLINE_FIRST_BYTE, latest(a->started, a->not_before),
+             x->route->settings->retry.per_try, !a->turn.ticket, FAULT_TRY_TIMEOUT);
+    if (__builtin_expect(a->turn.ticket != NULL, 0)) {
+        usec_t again = attempt_looks_again(a);
+        k->next = again < k->next ? again : k->next;
+        consider(k, DEADLINE_POOL_WAIT, a->turn.since, t->pool_wait, true, FAULT_QUEUE_TIMEOUT);
+        return;
+    }
+    if (a->step == ATTEMPT_CONNECT) {
+        consider(k, DEADLINE_POOL_WAIT, a->wait.since, t->pool_wait,
+                 a->wait.pool && !pool_opening(&a->wait), FAULT_POOL_TIMEOUT);
+        return;
+    }
+    if (!a->leg)
+        return;
+    bool queued = pump_waiting(&x->request) > 0;
+    bool uploading = !x->request_done && !awaits_continue(x);
+    usec_t sent = latest(a->leg->last_out, a->sent_at);
+    consider(k, DEADLINE_UPSTREAM_SEND, sent, t->upstream_send, queued, FAULT_UP_SEND_TIMEOUT);
+    /* The client's turn began when its last bytes went on, or with an interim answer. */
+    if (uploading)
+        consider(k, DEADLINE_CLIENT_BODY,
+                 latest(latest(x->client->last_in, x->client->last_out), sent), t->client_body,
+                 !queued, FAULT_CLIENT_BODY_TIMEOUT);
+    consider(k, DEADLINE_FIRST_BYTE, sent, t->first_byte, !queued && !uploading,
+             FAULT_UP_HEAD_TIMEOUT);
+}
+
+static void look_at_stream(struct look *k)
+{
+    struct exchange *x = k->x;
+    const struct timeouts_conf *t = &x->route->settings->timeouts;
+    struct attempt *a = x->attempt;
+    size_t waiting =
+        x->response_pump.sink ? pump_waiting(&x->response_pump) : x->client->ops->queued(x->client);
+    consider(k, DEADLINE_CLIENT_SEND, latest(x->client->last_out, x->step_since), t->client_send,
+             waiting > 0, FAULT_CLIENT_SEND_TIMEOUT);
+    if (!x->request_done)
+        consider(k, DEADLINE_CLIENT_BODY, latest(x->client->last_in, x->step_since), t->client_body,
+                 pump_waiting(&x->request) == 0, FAULT_CLIENT_BODY_TIMEOUT);
+    if (!a || !a->leg || x->response_done)
+        return;
+    consider(k, DEADLINE_RESPONSE_IDLE, latest(a->leg->last_in, x->client->last_out),
+             t->response_idle, waiting == 0, FAULT_UP_BODY_TIMEOUT);
+    if (!x->request_done)
+        consider(k, DEADLINE_UPSTREAM_SEND, a->leg->last_out, t->upstream_send,
+                 pump_waiting(&x->request) > 0, FAULT_UP_SEND_TIMEOUT);
+}
+
+/* A direction must move rate bytes a second while bytes wait, after grace. */
+static void look_at_rate(struct look *k, struct pump *p, uint64_t rate, uint64_t moved,
+                         bool waiting, enum fault f)
+{
+    usec_t grace = k->x->route->settings->min_rate.grace;
+    if (!rate || !grace)
+        return;
+    if (!waiting) {
+        p->waiting_since = 0;
+        return;
+    }
+    if (!p->waiting_since) {
+        p->waiting_since = k->now;
+        p->rate_bytes = moved;
+    }
+    usec_t span = k->now - p->waiting_since;
+    if (span >= grace) {
+        if ((moved - p->rate_bytes) * USEC_PER_SEC < rate * span && k->fault == FAULT_OK)
+            k->fault = f;
+        p->waiting_since = k->now;
+        p->rate_bytes = moved;
+    }
+    if (p->waiting_since + grace < k->next)
+        k->next = p->waiting_since + grace;
+}
+
+/* The request pump could take more: neither the upstream nor memory holds it up. What it has just
+ * queued leaves at the end of the turn and does not count. */
+static bool awaits_client(const struct exchange *x)
+{
+    return !x->request_done && !awaits_continue(x) && !x->request.sink->want_drain &&
+           !list_linked(&x->memory_node);
+}
+
+static void look_at_rates(struct look *k)
+{
+    struct exchange *x = k->x;
+    const struct min_rate_conf *r = &x->route->settings->min_rate;
+    if (x->response_pump.state != PUMP_IDLE)
+        look_at_rate(k, &x->response_pump, r->response, x->client->bytes_out,
+                     pump_waiting(&x->response_pump) > 0, FAULT_CLIENT_SLOW_READ);
+    if (x->request.state == PUMP_COPY || x->request.state == PUMP_SPLICE)
+        look_at_rate(k, &x->request, r->request, x->client->bytes_in, awaits_client(x),
+                     FAULT_CLIENT_SLOW_SEND);
+}
+
+static void look(struct look *k)
+{
+    struct exchange *x = k->x;
+    const struct timeouts_conf *t = &x->route->settings->timeouts;
+    switch ((enum step) x->step) {
+    case STEP_READ_HEAD:
+        consider(k, DEADLINE_CLIENT_HEAD, x->started, t->client_head, true,
+                 FAULT_CLIENT_HEAD_TIMEOUT);
+        return;
+    case STEP_ATTEMPT:
+        look_at_attempt(k);
+        look_at_rates(k);
+        break;
+    case STEP_STREAM:
+    case STEP_REPLY:
+        look_at_stream(k);
+        look_at_rates(k);
+        break;
+    case STEP_TUNNEL:
+        consider(k, DEADLINE_TUNNEL_IDLE,
+                 latest(latest(x->client->last_in, x->client->last_out),
+                        x->attempt && x->attempt->leg
+                            ? latest(x->attempt->leg->last_in, x->attempt->leg->last_out)
+                            : 0),
+                 t->tunnel_idle, true, FAULT_TUNNEL_IDLE);
+        return;
+    default:
+        break;
+    }
+    /* What is said because the time is over may take its own: timeouts.client_send. */
+    bool over = x->fault == FAULT_GRPC_DEADLINE || x->fault == FAULT_EXCHANGE_TIMEOUT;
+    consider(k, DEADLINE_EXCHANGE, x->started, x->time_limit, !over, FAULT_GRPC_DEADLINE);
+    consider(k, DEADLINE_EXCHANGE, x->started, t->exchange, !over, FAULT_EXCHANGE_TIMEOUT);
+}
+
+void deadlines_arm(struct exchange *x)
+{
+    struct look k = {.x = x, .now = loop_now(x->worker->loop), .next = USEC_NEVER};
+    look(&k);
+    x->deadline = k.next;
+    if (k.fault != FAULT_OK) {
+        exchange_fail(x, k.fault);
+        exchange_wake(x);
+    } else if (k.next != USEC_NEVER && x->timer) {
+        timer_set(x->worker->loop, x->timer, k.next);
+    }
+}
+
+enum fault deadlines_expired(struct exchange *x)
+{
+    struct look k = {.x = x, .now = loop_now(x->worker->loop), .next = USEC_NEVER};
+    look(&k);
+    x->deadline = k.next;
+    return k.fault;
+}

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* leg_h1_write: the writing half of the HTTP/1.1 leg: heads from values, bodies framed,
+ * everything queued in one chain that leaves once, after the run queue, in one sendmsg.
+ * Invariants: see leg_h1.c; with H1_LENGTH never more than write_left bytes are queued, and the
+ * message is complete only when write_left is 0. */
+#include "base/panic.h"
+#include "http/h1_write.h"
+#include "proxy/driver.h"
+#include "proxy/hop.h"
+#include "proxy/leg_h1.h"
+
+#define IOVECS 32
+
+/* Before bytes are queued: what begins to wait now has not been waiting since the last write. */
+static void begin_to_wait(struct leg_h1 *h)
+{
+    if (!h->out.bytes)
+        h->leg.last_out = loop_now(h->worker->loop);
+}
+
+static struct str connection_field(struct leg_h1 *h, const struct head *head)
+{
+    struct exchange *x = h->leg.x;
+    if (head->body == BODY_TUNNEL || (h->link && head->upgrade.n))
+        return head->upgrade.n ? STR("Upgrade") : (struct str){0};
+    if (h->link) {
+        if (!x->worker->draining)
+            return head->te_trailers ? STR("TE") : (struct str){0};
+        return head->te_trailers ? STR("TE, close") : STR("close");
+    }
+    if (!x->client_keep || x->worker->draining || h->writing == H1_CLOSE) {
+        h->said_close = true;
+        return STR("close");
+    }
+    return x->in->minor == 0 ? STR("keep-alive") : (struct str){0};
+}
+
+/* How the body of head will be framed towards this peer. */
+static void begin_body(struct leg_h1 *h, const struct head *head)
+{
+    h->write_left = 0;
+    switch ((enum body_kind) head->body) {
+    case BODY_NONE:
+        h->writing = H1_DONE;
+        break;
+    case BODY_LENGTH:
+        h->write_left = head->length;
+        h->writing = head->length ? H1_LENGTH : H1_DONE;
+        break;
+    case BODY_CHUNKED:
+        h->writing = H1_CHUNKED;
+        break;
+    case BODY_CLOSE:
+        h->writing = H1_CLOSE;
+        break;
+    case BODY_TUNNEL:
+        h->writing = H1_TUNNEL;
+        break;
+    }
+}
+
+/* Most heads are small, and are written into the exchange's arena, which outlives the queue. */
+#define SMALL_HEAD 2048u
+
+static enum fault put_text(struct leg_h1 *h, char *to, size_t *n, const struct head *head,
+                           struct str connection)
+{
+    *n = 0;
+    return h->session ? h1_write_response(to, n, head, connection, head->declared)
+                      : h1_write_request(to, n, head, connection);
+}
+
+static enum fault put_small_head(struct leg_h1 *h, const struct head *head, struct str connection,
+                                 size_t max)
+{
+    size_t n;
+    char *to = arena_alloc(&h->leg.x->arena, max);
+    if (!to)
+        return FAULT_MEMORY;
+    enum fault f = put_text(h, to, &n, head, connection);
+    if (f != FAULT_OK)
+        return f;
+    return chain_add_static(&h->out, &h->worker->buffers, str_of(to, n)) ? FAULT_OK : FAULT_MEMORY;
+}
+
+/* The same into a block of its own. */
+static enum fault put_large_head(struct leg_h1 *h, const struct head *head, struct str connection,
+                                 size_t max)
+{
+    struct buf_pool *bp = &h->worker->buffers;
+    struct block *b = max > BLOCK_BYTES ? block_new_sized(bp, max) : block_new(bp);
+    if (!b && max <= BLOCK_BYTES)
+        b = memory_block(h->leg.x); /* what was reserved at the door */
+    if (!b)
+        return FAULT_MEMORY;
+    size_t n;
+    enum fault f = put_text(h, b->bytes, &n, head, connection);
+    b->fill = (uint32_t) n;
+    if (f == FAULT_OK && !chain_add(&h->out, bp, b, b->bytes, n))
+        f = FAULT_MEMORY;
+    block_unref(b);
+    return f;
+}
+
+static enum fault put_head(struct leg_h1 *h, const struct head *head, struct str connection)
+{
+    size_t max = h1_head_size(head);
+    begin_to_wait(h);
+    enum fault f = max <= SMALL_HEAD ? put_small_head(h, head, connection, max)
+                                     : put_large_head(h, head, connection, max);
+    if (f == FAULT_OK)
+        loop_queue_late(h->worker->loop, &h->flush);
+    return f;
+}
+
+enum fault leg_h1_write_interim(struct leg *l, const struct head *head)
+{
+    struct leg_h1 *h = (struct leg_h1 *) l;
+    return put_head(h, head, (struct str){0});
+}
+
+enum fault leg_h1_write_head(struct leg *l, const struct head *head)
+{
+    struct leg_h1 *h = (struct leg_h1 *) l;
+    must(h->writing == H1_HEAD);
+    begin_body(h, head);
+    enum fault f = put_head(h, head, connection_field(h, head));
+    if (f != FAULT_OK)
+        h->writing = H1_HEAD;
+    return f;
+}
+
+static enum fault put_chunk(struct leg_h1 *h, struct chain *from)
+{
+    struct buf_pool *bp = &h->worker->buffers;
+    char line[CHUNK_SIZE_LINE_MAX];
+    size_t n = chunk_size_line(line, from->bytes);
+    if (!chain_copy(&h->out, bp, str_of(line, n)))
+        return FAULT_MEMORY;
+    size_t bytes = from->bytes;
+    if (chain_move(&h->out, from, bytes, bp) != bytes ||
+        !chain_add_static(&h->out, bp, STR("\r\n")))
+        return FAULT_MEMORY;
+    return FAULT_OK;
+}
+
+enum fault leg_h1_write_block(struct leg *l, struct chain *from)
+{
+    struct leg_h1 *h = (struct leg_h1 *) l;
+    struct buf_pool *bp = &h->worker->buffers;
+    if (!from->bytes)
+        return FAULT_OK;
+    begin_to_wait(h);
+    enum fault f = FAULT_OK;
+    switch ((enum h1_phase) h->writing) {
+    case H1_CHUNKED:
+        f = put_chunk(h, from);
+        break;
+    case H1_LENGTH:
+        if (from->bytes > h->write_left)
+            return FAULT_UP_FRAMING;
+        h->write_left -= from->bytes;
+        chain_move(&h->out, from, from->bytes, bp);
+        break;
+    case H1_CLOSE:
+    case H1_TUNNEL:
+        chain_move(&h->out, from, from->bytes, bp);
+        break;
+    case H1_HEAD:
+    case H1_DONE:
+    case H1_BROKEN:
+        chain_clear(from, bp); /* no body may be sent: dropped (RFC 9112 6.3) */
+        return FAULT_OK;
+    }
+    if (f == FAULT_OK)
+        loop_queue_late(h->worker->loop, &h->flush);
+    return f;
+}
+
+enum fault leg_h1_write_end(struct leg *l, const struct fields *trailers)
+{
+    struct leg_h1 *h = (struct leg_h1 *) l;
+    struct buf_pool *bp = &h->worker->buffers;
+    if (h->writing == H1_LENGTH && h->write_left)
+        return FAULT_UP_TRUNCATED;
+    if (h->writing == H1_CHUNKED) {
+        bool ok;
+        begin_to_wait(h);
+        if (!trailers || !trailers->n) {
+            ok = chain_add_static(&h->out, bp, STR("0\r\n\r\n"));
+        } else {
+            size_t max = h1_trailers_size(trailers);
+            char *text = arena_alloc(&l->x->arena, max);
+            size_t n = 0;
+            if (!text)
+                return FAULT_MEMORY;
+            enum fault f = h1_write_trailers(text, &n, trailers);
+            if (f != FAULT_OK)
+                return f;
+            ok = chain_copy(&h->out, bp, str_of(text, n));
+        }
+        if (!ok)
+            return FAULT_MEMORY;
+        loop_queue_late(h->worker->loop, &h->flush);
+    }
+    if (h->writing == H1_CLOSE)
+        h->said_close = true;
+    if (h->writing != H1_TUNNEL)
+        h->writing = H1_DONE;
+    return FAULT_OK;
+}
+
+/* Late-queue task: one sendmsg for everything queued, more only when it did not fit IOVECS. */
+void leg_h1_flush(struct task *t)
+{
+    struct leg_h1 *h = list_entry(t, struct leg_h1, flush);
+    struct buf_pool *bp = &h->worker->buffers;
+    struct stats *stats = h->worker->stats;
+    while (h->conn && h->out.bytes && h->conn->may_write) {
+        struct iovec iov[IOVECS];
+        size_t n = 0;
+        int n_iov = chain_iov(&h->out, iov, IOVECS);
+        enum io io = conn_writev(h->conn, iov, n_iov, &n);
+        if (io == IO_ERR) {
+            chain_clear(&h->out, bp);
+            h->leg.fault = h->session ? FAULT_CLIENT_GONE : FAULT_UP_WRITE;
+            h->writing = H1_BROKEN;
+            exchange_wake(h->leg.x);
+            return;
+        }
+        if (io != IO_OK)
+            break;
+        chain_drop(&h->out, bp, n);
+        h->leg.bytes_out += n;
+        h->leg.last_out = loop_now(h->worker->loop);
+        counter_add(h->session ? &stats->bytes_client_out : &stats->bytes_upstream_out, n);
+    }
+    if (h->shut && h->conn && !h->out.bytes && !h->conn->write_shut)
+        conn_shutdown_write(h->conn);
+    if (h->leg.want_drain && h->out.bytes <= h->leg.low) {
+        h->leg.want_drain = false;
+        exchange_wake(h->leg.x);
+    }
+}

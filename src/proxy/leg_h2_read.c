@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* leg_h2_read: the reading half of a stream's leg: what the connection hands over waits in `in`
+ * until the pump takes it. Invariants: see leg_h2.c; of a body with a length never more than
+ * that is handed on, and its end only when all of it came. */
+#include "base/clock.h"
+#include "base/panic.h"
+#include "http/websocket.h"
+#include "proxy/driver.h"
+#include "proxy/leg_h2.h"
+
+#define VIEW_MIN (8u * 1024) /* smaller pieces are copied: a view holds a whole block */
+#define WINDOW_MAX (1024u * 1024)
+#define WINDOW_MAX_UPSTREAM (256u * 1024) /* near, and not held back by the connection's window */
+
+void leg_h2_head_begins(struct leg_h2 *h)
+{
+    struct exchange *x = h->leg.x;
+    bool trailers = h->head_read;
+    if (h->link && !trailers) {
+        if (!leg_h2_up_begins(h))
+            leg_h2_break(h, FAULT_MEMORY);
+        return;
+    }
+    struct fields *into = trailers ? &h->trailer_fields : &x->in->fields;
+    fields_init(into, &x->arena);
+    h2_reader_init(&h->reader, into, &x->arena,
+                   h->link ? &x->route->response_limits : &x->snapshot->request_limits);
+    h->reader.trailers = trailers;
+}
+
+static void set_priority(struct leg_h2 *h)
+{
+    if (!h->reader.prioritised)
+        return; /* PRIORITY_UPDATE may have come before */
+    const nghttp2_extpri pri = {.urgency = h->reader.urgency, .inc = h->reader.incremental};
+    (void) nghttp2_session_change_extpri_stream_priority(h->c->ng, h->id, &pri, 0);
+}
+
+/* The body that a good head announces. */
+static void begin_body(struct leg_h2 *h, const struct head *head)
+{
+    h->left = head->body == BODY_LENGTH ? head->length : LENGTH_NONE;
+    h->reading = head->body == BODY_NONE || !h->left ? H2_DONE : H2_BODY;
+}
+
+/* An HTTP/1 upstream wants a key with its handshake, of which an extended CONNECT has none
+ * (RFC 6455 4.1, RFC 8441 5). */
+static enum fault add_key(struct head *h, struct arena *a)
+{
+    if (fields_has(&h->fields, FIELD_SEC_WEBSOCKET_KEY))
+        return FAULT_OK;
+    uint64_t random[2] = {clock_random(), clock_random()};
+    char key[WEBSOCKET_KEY];
+    websocket_key(key, (const uint8_t *) random);
+    struct str text = arena_str(a, str_of(key, sizeof(key)));
+    return text.p && fields_add_id(&h->fields, FIELD_SEC_WEBSOCKET_KEY, text) ? FAULT_OK
+                                                                              : FAULT_MEMORY;
+}
+
+static void head_complete(struct leg_h2 *h, bool end_stream)
+{
+    struct exchange *x = h->leg.x;
+    h->head_read = true;
+    enum fault f = h2_request_end(&h->reader, x->in, x->scheme, end_stream);
+    if (f == FAULT_OK && x->in->upgrade.n)
+        f = add_key(x->in, &x->arena);
+    if (f != FAULT_OK) {
+        h->leg.fault = f; /* read_head tells */
+    } else {
+        begin_body(h, x->in);
+        set_priority(h);
+    }
+    exchange_wake(x);
+}
+
+static void trailers_complete(struct leg_h2 *h, bool end_stream)
+{
+    if (!end_stream || h->ended || h->reader.fault == FAULT_H2_MALFORMED) {
+        leg_h2_break(h, FAULT_H2_MALFORMED);
+        return;
+    }
+    if (h->reader.fault != FAULT_OK) {
+        leg_h2_break(h, h->reader.fault);
+        return;
+    }
+    if (h->trailer_fields.n)
+        h->leg.trailers = &h->trailer_fields;
+    leg_h2_ended(h);
+}
+
+void leg_h2_head_ends(struct leg_h2 *h, bool end_stream)
+{
+    if (!h->c || h->reading == H2_BROKEN)
+        return;
+    h->leg.last_in = loop_now(h->c->worker->loop);
+    if (!h->head_read && h->link) {
+        leg_h2_up_ends(h, end_stream);
+    } else if (!h->head_read) {
+        h->ended = end_stream;
+        head_complete(h, end_stream);
+    } else {
+        trailers_complete(h, end_stream);
+    }
+}
+
+/* Credit for n bytes of the connection. An endpoint's is given at once: a client that does not
+ * read must not hold up the others that share the connection; its stream's window bounds it. */
+static void consume_connection(struct leg_h2 *h, size_t n)
+{
+    (void) nghttp2_session_consume_connection(h->c->ng, n);
+}
+
+/* DATA may come now. */
+static bool wants_data(const struct leg_h2 *h)
+{
+    return h->reading == H2_BODY || h->reading == H2_TUNNEL ||
+           (!h->link && h->reading == H2_DONE && !h->ended && h->leg.x->in->body == BODY_NONE);
+}
+
+void leg_h2_data(struct leg_h2 *h, struct block *b, const char *p, size_t n)
+{
+    struct buf_pool *bp = &h->c->worker->buffers;
+    h->leg.bytes_in += n;
+    h->leg.last_in = loop_now(h->c->worker->loop);
+    bool excess = h->left != LENGTH_NONE && n > h->left;
+    bool kept = h->reading != H2_BROKEN && !excess && wants_data(h);
+    if (!kept || h->link)
+        consume_connection(h, n);
+    if (!kept) {
+        if (excess)
+            leg_h2_break(h, FAULT_H2_LENGTH);
+        return;
+    }
+    bool view = n >= VIEW_MIN;
+    if (!(view ? chain_add(&h->in, bp, b, p, n) : chain_copy(&h->in, bp, str_of(p, n)))) {
+        if (!h->link)
+            consume_connection(h, n);
+        leg_h2_break(h, FAULT_MEMORY);
+        return;
+    }
+    if (h->left != LENGTH_NONE)
+        h->left -= n;
+    exchange_wake(h->leg.x);
+}
+
+void leg_h2_ended(struct leg_h2 *h)
+{
+    h->ended = true;
+    if (h->left != LENGTH_NONE && h->left > 0)
+        leg_h2_break(h, FAULT_H2_LENGTH);
+    else if (h->c)
+        exchange_wake(h->leg.x);
+}
+
+enum io leg_h2_read_head(struct leg *l, struct head *head)
+{
+    struct leg_h2 *h = (struct leg_h2 *) l;
+    (void) head; /* is x->in, filled by head_complete */
+    if (!h->head_read)
+        return IO_AGAIN;
+    return l->fault == FAULT_OK ? IO_OK : IO_ERR;
+}
+
+/* A sender that had filled half of its window, all of which is now taken, may be further ahead. */
+static void grow_window(struct leg_h2 *h, size_t held)
+{
+    uint32_t most = h->link ? WINDOW_MAX_UPSTREAM : WINDOW_MAX;
+    if (h->in.bytes || held < h->window / 2 || h->window >= most || h->ended)
+        return;
+    h->window *= 2;
+    (void) nghttp2_session_set_local_window_size(h->c->ng, NGHTTP2_FLAG_NONE, h->id,
+                                                 (int32_t) h->window);
+}
+
+/* n of the held bytes were taken. */
+static void give_credit(struct leg_h2 *h, size_t n, size_t held)
+{
+    if (h->link)
+        (void) nghttp2_session_consume_stream(h->c->ng, h->id, n);
+    else
+        (void) nghttp2_session_consume(h->c->ng, h->id, n);
+    grow_window(h, held);
+}
+
+enum io leg_h2_read_block(struct leg *l, struct chain *into, size_t max)
+{
+    struct leg_h2 *h = (struct leg_h2 *) l;
+    if (!h->c || h->reading == H2_BROKEN || h->reading == H2_HEAD)
+        return IO_ERR;
+    size_t held = h->in.bytes;
+    size_t n = chain_move(into, &h->in, max, &h->c->worker->buffers);
+    if (n && !h->closed)
+        give_credit(h, n, held);
+    else if (n && !h->link)
+        consume_connection(h, n);
+    if (n)
+        h2_conn_wrote(h->c);
+    if (!h->in.bytes && h->ended) {
+        h->reading = H2_DONE;
+        return IO_EOF;
+    }
+    if (h->reading == H2_DONE)
+        return IO_EOF;
+    return n ? IO_OK : IO_AGAIN;
+}

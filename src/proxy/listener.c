@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* listener: see listener.h.
+ * Invariants:
+ * 1. watch.fd is -1 once closed; the struct lives while refs > 0.
+ * 2. spec is this listener's own: it stays valid while a session refers to the listener. now is
+ *    the snapshot's, and valid until the worker's next one. */
+#include "proxy/listener.h"
+
+#include <pthread.h>
+
+#include "base/log.h"
+#include "base/map.h"
+#include "net/sock.h"
+#include "proxy/session.h"
+
+#define ACCEPT_BATCH 64
+#define ACCEPT_PAUSE (100 * USEC_PER_MS)
+
+struct listener_gauge {
+    _Atomic uint64_t open;
+};
+
+static void listener_free(void *p)
+{
+    struct listener *l = p;
+    mem_free((void *) (uintptr_t) l->address.p);
+    mem_free(l);
+}
+
+static void listener_unref(struct listener *l)
+{
+    if (--l->refs == 0)
+        loop_defer_free(l->worker->loop, listener_free, l);
+}
+
+void listener_opened_one(struct listener *l)
+{
+    l->refs++;
+}
+
+void listener_closed_one(struct listener *l)
+{
+    atomic_fetch_sub_explicit(&l->gauge->open, 1, memory_order_relaxed);
+    listener_unref(l);
+}
+
+struct listener_gauges {
+    pthread_mutex_t lock; /* taken when a listener opens, never for a connection */
+    struct map by_address;
+};
+
+struct listener_gauges *listener_gauges_new(void)
+{
+    struct listener_gauges *g = mem_new(sizeof(*g));
+    pthread_mutex_init(&g->lock, NULL);
+    return g;
+}
+
+void listener_gauges_free(struct listener_gauges *g)
+{
+    size_t at = 0;
+    struct str key;
+    void *value;
+    while (map_next(&g->by_address, &at, &key, &value))
+        mem_free(value);
+    map_fini(&g->by_address);
+    pthread_mutex_destroy(&g->lock);
+    mem_free(g);
+}
+
+static struct listener_gauge *gauge_of(struct listener_gauges *g, struct str address)
+{
+    pthread_mutex_lock(&g->lock);
+    struct listener_gauge *one = map_get(&g->by_address, address);
+    if (!one) {
+        one = mem_new(sizeof(*one));
+        map_set(&g->by_address, address, one);
+    }
+    pthread_mutex_unlock(&g->lock);
+    return one;
+}
+
+/* Counts one more connection; false when max (0: none) is reached. */
+static bool gauge_take(struct listener_gauge *g, uint64_t max)
+{
+    uint64_t before = atomic_fetch_add_explicit(&g->open, 1, memory_order_relaxed);
+    if (!max || before < max)
+        return true;
+    atomic_fetch_sub_explicit(&g->open, 1, memory_order_relaxed);
+    return false;
+}
+
+/* Edge-triggered: takes connections until there is none, in batches so that
+ * established work gets its turn. */
+static void listener_accept(struct listener *l)
+{
+    struct worker *w = l->worker;
+    for (int i = 0; i < ACCEPT_BATCH; i++) {
+        int fd;
+        struct addr peer;
+        bool exhausted = false;
+        enum io io = sock_accept(l->watch.fd, &fd, &peer, &exhausted);
+        if (io == IO_AGAIN)
+            return;
+        if (io == IO_OK) {
+            uint64_t max = (uint64_t) l->spec.conf.max_connections;
+            if (!gauge_take(l->gauge, max)) {
+                counter_add(&w->stats->faults[FAULT_CONNECTION_LIMIT], 1);
+                sock_close(fd);
+            } else if (!session_open(l, fd, &peer)) {
+                atomic_fetch_sub_explicit(&l->gauge->open, 1, memory_order_relaxed);
+            }
+        } else if (exhausted) {
+            log_warn("listener.exhausted",
+                     "%.*s: no file descriptor or memory for a new connection; accepting again "
+                     "in 100 ms. Raise the limit of open files (ulimit -n).",
+                     STR_ARG(l->address));
+            timer_set(w->loop, &l->retry, loop_now(w->loop) + ACCEPT_PAUSE);
+            return;
+        }
+    }
+    loop_queue_late(w->loop, &l->again);
+}
+
+static void listener_event(struct watch *watch, unsigned events)
+{
+    (void) events;
+    listener_accept((struct listener *) (void *) watch);
+}
+
+static void listener_retry(struct timer *t)
+{
+    struct listener *l = list_entry(t, struct listener, retry);
+    if (l->watch.fd >= 0)
+        listener_accept(l);
+}
+
+static void listener_again(struct task *t)
+{
+    struct listener *l = list_entry(t, struct listener, again);
+    if (l->watch.fd >= 0)
+        listener_accept(l);
+}
+
+struct listener *listener_open(struct worker *w, int fd, struct str address)
+{
+    struct listener *l = mem_new(sizeof(*l));
+    l->worker = w;
+    l->address = mem_str(address);
+    l->refs = 1;
+    schema_defaults(&listener_schema, &l->spec.conf);
+    l->spec.conf.name = l->spec.conf.address = l->address;
+    l->gauge = gauge_of(w->gauges, address);
+    l->watch.fd = -1;
+    l->watch.on_event = listener_event;
+    timer_init(&l->retry, listener_retry);
+    l->again.run = listener_again;
+    if (!loop_add(w->loop, &l->watch, fd)) {
+        listener_free(l);
+        return NULL;
+    }
+    list_push_back(&w->listeners, &l->node);
+    return l;
+}
+
+void listener_close(struct listener *l)
+{
+    listener_accept(l); /* who is in the kernel's queue was promised an answer */
+    int fd = l->watch.fd;
+    loop_remove(l->worker->loop, &l->watch);
+    sock_close(fd);
+    timer_stop(&l->retry);
+    loop_unqueue(&l->again);
+    list_remove(&l->node);
+    l->closing = true;
+    listener_unref(l);
+}
+
+bool listeners_update(struct worker *w)
+{
+    bool closed = false;
+    list_each_safe(node, &w->listeners) {
+        struct listener *l = list_entry(node, struct listener, node);
+        const struct listener_spec *named = NULL;
+        for (uint32_t i = 0; i < w->snapshot->n_listeners && !named; i++)
+            if (str_eq(w->snapshot->listeners[i].conf.address, l->address))
+                named = &w->snapshot->listeners[i];
+        /* Those whom a closing one still lets in come under what held until now. */
+        closed |= !named;
+        if (!named)
+            listener_close(l);
+        else
+            l->spec.conf.max_connections = named->conf.max_connections;
+        l->now = named;
+    }
+    return closed;
+}

@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pump: see pump.h. Invariants:
+ * 1. Bytes held, queued at the sink and in the pipe never pass window.size (but for one read of at
+ *    most a block).
+ * 2. Nothing is read while bytes wait at or above the mark: that is the back-pressure.
+ * 3. PUMP_SPLICE: held is empty, the sink's queue is empty; bytes are in the kernel or in the
+ *    pipe.
+ * 4. PUMP_FLUSH: the source's message was read to its end and the end was written to the sink. */
+#include "proxy/pump.h"
+
+#include "base/panic.h"
+#include "proxy/driver.h"
+#include "proxy/hop.h"
+
+#define READS_A_RUN 16          /* then the other exchanges get their turn */
+#define SPLICE_MIN 65536u       /* smaller bodies are cheaper by copy */
+#define PIPE_BYTES (64u * 1024) /* what the kernel gives without a quota */
+#define PIPES_PARKED 64u
+
+static enum pump_verdict end_message(struct pump *p, struct exchange *x);
+
+void pump_start(struct pump *p, struct exchange *x, enum direction dir, struct leg *source,
+                struct leg *sink)
+{
+    p->source = source;
+    p->sink = sink;
+    p->direction = (uint8_t) dir;
+    p->state = PUMP_COPY;
+    window_init(&p->window, &x->route->settings->buffer);
+    p->complete = dir == DIR_REQUEST && x->request_done;
+    if (dir == DIR_REQUEST && x->replay.bytes)
+        chain_move(&p->held, &x->replay, x->replay.bytes, &x->worker->buffers);
+    /* A request without a body ends at once. A failure is the sink's, and is seen there. */
+    if (x->step == STEP_ATTEMPT && p->complete && !p->held.bytes)
+        (void) end_message(p, x);
+}
+
+size_t pump_waiting(const struct pump *p)
+{
+    if (!p->sink)
+        return 0;
+    return p->held.bytes + p->sink->ops->queued(p->sink) + (p->pipe ? p->pipe->bytes : 0);
+}
+
+static enum pump_verdict wait_for_sink(struct pump *p, size_t low)
+{
+    p->sink->low = low;
+    p->sink->want_drain = true;
+    return PUMP_WAIT;
+}
+
+/* The kept copy of a request body lets it be sent once more while the answer has not begun. */
+static void remember(struct pump *p, struct exchange *x)
+{
+    struct attempt *a = x->attempt;
+    const struct retry_conf *c = &x->route->settings->retry;
+    if (p->direction != DIR_REQUEST || !a || a->first_byte || !c->enabled)
+        return;
+    bool shared = a->link && a->link->shared; /* what was not processed is sent again */
+    if (!a->reused && !shared && (c->tries < 2 || x->route->upstream->n_endpoints < 2))
+        return;
+    struct buf_pool *bp = &x->worker->buffers;
+    if (p->bytes != x->replay.bytes || p->bytes + p->held.bytes > c->buffer ||
+        !chain_share(&x->replay, &p->held, bp))
+        chain_clear(&x->replay, bp);
+}
+
+/* Bytes in held go through the hooks to the sink. */
+static enum pump_verdict forward(struct pump *p, struct exchange *x)
+{
+    size_t n = p->held.bytes;
+    enum hook_kind kind = p->direction == DIR_REQUEST ? ON_REQUEST_DATA : ON_RESPONSE_DATA;
+    struct chain out = {0};
+    if (!p->hooked) {
+        remember(p, x);
+        p->bytes += n;
+    }
+    uint64_t limit = x->route->settings->limits.body;
+    if (p->direction == DIR_REQUEST && limit && p->bytes > limit && x->step != STEP_TUNNEL) {
+        exchange_fail(x, FAULT_REQ_BODY_LARGE);
+        return PUMP_HOOK;
+    }
+    struct chain *from = &p->held;
+    if (x->route->hooks[kind].n) {
+        enum hook h = hooks_data(x, p->direction, &p->held, &out);
+        if (h != HOOK_PASS) {
+            if (h == HOOK_FAIL && !x->pending)
+                exchange_fail(x, FAULT_HOOK);
+            chain_clear(&out, &x->worker->buffers);
+            p->hooked = true;
+            return PUMP_HOOK;
+        }
+        p->hooked = false;
+        from = &out;
+    }
+    enum fault f = p->sink->ops->write_block(p->sink, from);
+    chain_clear(&out, &x->worker->buffers);
+    if (f != FAULT_OK) {
+        p->sink->fault = f;
+        return PUMP_SINK_ERR;
+    }
+    return PUMP_DONE;
+}
+
+/* The source's message is complete. */
+static enum pump_verdict end_message(struct pump *p, struct exchange *x)
+{
+    struct fields *trailers = p->source->trailers;
+    if (p->direction == DIR_REQUEST)
+        x->request_done = true;
+    else
+        x->response_done = true;
+    if (trailers) {
+        hop_trailers(trailers);
+        if (hooks_trailers(x, p->direction, trailers) != HOOK_PASS)
+            trailers = NULL;
+    }
+    enum fault f = FAULT_OK;
+    if (p->held.bytes) /* what on_trailers put behind the body */
+        f = p->sink->ops->write_block(p->sink, &p->held);
+    if (f == FAULT_OK)
+        f = p->sink->ops->write_end(p->sink, trailers);
+    if (f != FAULT_OK) {
+        p->sink->fault = f;
+        return PUMP_SINK_ERR;
+    }
+    /* Nobody waits for the last byte of a request to leave: a failure shows in sink->fault. */
+    p->state = p->direction == DIR_REQUEST ? PUMP_ENDED : PUMP_FLUSH;
+    return PUMP_DONE;
+}
+
+/* A large plain body that no feature wants may go by splice once the sink's queue has left. */
+static bool may_splice(struct pump *p, struct exchange *x)
+{
+    enum hook_kind kind = p->direction == DIR_REQUEST ? ON_REQUEST_DATA : ON_RESPONSE_DATA;
+    uint64_t raw = 0;
+    if (x->route->hooks[kind].n || p->held.bytes || !p->source->ops->splice_source)
+        return false;
+    struct conn *from = p->source->ops->splice_source(p->source, &raw);
+    if (!from || raw < SPLICE_MIN || !p->sink->ops->splice_sink || p->sink->copy_only)
+        return false;
+    /* Of a tunnel nobody knows how much will come: the last read tells, when it was a full one. */
+    return raw != UINT64_MAX || (x->step == STEP_TUNNEL && p->bytes && !from->last_short);
+}
+
+static struct pipe_pair *pipe_take(struct worker *w)
+{
+    if (w->n_pipes) {
+        struct pipe_pair *p = w->pipes;
+        w->pipes = p->next;
+        w->n_pipes--;
+        return p;
+    }
+    if (!mem_charge(&w->account, PIPE_BYTES))
+        return NULL;
+    struct pipe_pair *p = mem_new(sizeof(*p));
+    if (!pipe_open(p, PIPE_BYTES)) {
+        mem_credit(&w->account, PIPE_BYTES);
+        mem_free(p);
+        return NULL;
+    }
+    return p;
+}
+
+static void pipe_drop(struct worker *w, struct pipe_pair *p)
+{
+    pipe_close(p);
+    mem_credit(&w->account, PIPE_BYTES);
+    mem_free(p);
+}
+
+void pipe_park(struct worker *w, struct pipe_pair *p)
+{
+    if (p->bytes || w->n_pipes >= PIPES_PARKED) {
+        pipe_drop(w, p);
+        return;
+    }
+    p->next = w->pipes;
+    w->pipes = p;
+    w->n_pipes++;
+}
+
+void pipes_free(struct worker *w)
+{
+    while (w->pipes) {
+        struct pipe_pair *p = w->pipes;
+        w->pipes = p->next;
+        pipe_drop(w, p);
+    }
+    w->n_pipes = 0;
+}
+
+/* Bytes spliced into the sink are counted as if they had been written. */
+static enum io splice_out(struct pump *p, struct exchange *x, bool more)
+{
+    struct stats *stats = x->worker->stats;
+    struct conn *to = p->sink->ops->splice_sink(p->sink);
+    size_t n = 0;
+    if (!to)
+        return IO_ERR;
+    enum io io = conn_splice_out(to, p->pipe, p->pipe->bytes, more, &n);
+    if (io == IO_OK) {
+        p->sink->ops->spliced(p->sink, false, n);
+        p->bytes += n;
+        counter_add(&stats->spliced_bytes, n);
+        counter_add(
+            p->direction == DIR_REQUEST ? &stats->bytes_upstream_out : &stats->bytes_client_out, n);
+    }
+    return io;
+}
+
+static enum io splice_in(struct pump *p, struct exchange *x, struct conn *from, uint64_t raw)
+{
+    struct stats *stats = x->worker->stats;
+    size_t n = 0;
+    size_t room = p->pipe->cap - p->pipe->bytes;
+    if (!p->pipe->bytes)
+        p->sink->last_out = loop_now(x->worker->loop); /* what comes in waits from now on */
+    enum io io = conn_splice_in(from, p->pipe, raw < room ? (size_t) raw : room, &n);
+    if (io == IO_OK) {
+        p->source->ops->spliced(p->source, true, n);
+        counter_add(
+            p->direction == DIR_REQUEST ? &stats->bytes_client_in : &stats->bytes_upstream_in, n);
+    }
+    return io;
+}
+
+static enum pump_verdict splice_pause(struct pump *p, struct exchange *x, enum pump_verdict v)
+{
+    if (p->pipe && !p->pipe->bytes) {
+        pipe_park(x->worker, p->pipe);
+        p->pipe = NULL;
+    }
+    return v;
+}
+
+static enum pump_verdict splice_broken(struct pump *p, struct exchange *x, bool source)
+{
+    struct leg *l = source ? p->source : p->sink;
+    bool client = (p->direction == DIR_REQUEST) == source;
+    if (l->fault == FAULT_OK)
+        l->fault = client ? (source ? FAULT_CLIENT_TRUNCATED : FAULT_CLIENT_GONE)
+                          : (source ? FAULT_UP_TRUNCATED : FAULT_UP_WRITE);
+    return splice_pause(p, x, source ? PUMP_SOURCE_ERR : PUMP_SINK_ERR);
+}
+
+/* Moves bytes socket -> pipe -> socket while both sides let it. Back to COPY for the end. */
+static enum pump_verdict run_splice(struct pump *p, struct exchange *x)
+{
+    for (int i = 0; i < READS_A_RUN; i++) {
+        uint64_t raw = 0;
+        struct conn *from = p->source->ops->splice_source(p->source, &raw);
+        if (!from && !(p->pipe && p->pipe->bytes)) {
+            p->state = PUMP_COPY;
+            return splice_pause(p, x, PUMP_DONE);
+        }
+        if (!p->pipe && !(p->pipe = pipe_take(x->worker))) {
+            p->state = PUMP_COPY; /* no pipe to be had: copy */
+            p->no_splice = true;
+            return PUMP_DONE;
+        }
+        enum io in = IO_AGAIN;
+        if (from && p->pipe->bytes < p->pipe->cap)
+            in = splice_in(p, x, from, raw);
+        if (!p->pipe->bytes && in == IO_EOF && raw == UINT64_MAX) {
+            p->state = PUMP_COPY; /* of a tunnel's direction: as for any other end */
+            p->no_splice = true;
+            return splice_pause(p, x, PUMP_DONE);
+        }
+        if (!p->pipe->bytes && (in == IO_EOF || in == IO_ERR))
+            return splice_broken(p, x, true);
+        if (!p->pipe->bytes)
+            return splice_pause(p, x, PUMP_WAIT);
+        uint64_t left = 0;
+        bool more =
+            p->source->ops->splice_source(p->source, &left) && left > 0 && left != UINT64_MAX;
+        enum io out = splice_out(p, x, more);
+        if (out == IO_AGAIN) {
+            p->window.filled = true;
+            return wait_for_sink(p, 0);
+        }
+        if (out != IO_OK)
+            return splice_broken(p, x, false);
+    }
+    exchange_wake(x);
+    return splice_pause(p, x, PUMP_WAIT);
+}
+
+/* Moves blocks. PUMP_DONE: the state changed, look again. */
+static enum pump_verdict run_copy(struct pump *p, struct exchange *x)
+{
+    for (int i = 0; i < READS_A_RUN; i++) {
+        if (p->held.bytes) {
+            enum pump_verdict v = forward(p, x);
+            if (v != PUMP_DONE)
+                return v;
+        }
+        if (p->complete)
+            return end_message(p, x);
+        size_t waiting = pump_waiting(p);
+        window_adapt(&p->window, &x->route->settings->buffer, waiting, loop_now(x->worker->loop));
+        if (waiting >= p->window.size) {
+            p->window.filled = true;
+            return wait_for_sink(p, p->window.size / 2);
+        }
+        if (!p->no_splice && may_splice(p, x)) {
+            if (p->sink->ops->queued(p->sink))
+                return wait_for_sink(p, 0);
+            p->state = PUMP_SPLICE;
+            return PUMP_DONE;
+        }
+        size_t room = p->window.size - waiting;
+        enum io io = p->source->ops->read_block(p->source, &p->held,
+                                                room < BLOCK_BYTES ? BLOCK_BYTES : room);
+        if (io == IO_AGAIN)
+            return PUMP_WAIT;
+        if (io == IO_ERR)
+            return PUMP_SOURCE_ERR;
+        p->complete = io == IO_EOF;
+    }
+    exchange_wake(x);
+    return PUMP_WAIT;
+}
+
+enum pump_verdict pump_run(struct pump *p, struct exchange *x)
+{
+    p->sink->want_drain = false; /* set again by whoever still waits for it */
+    for (;;) {
+        if (p->sink->fault != FAULT_OK)
+            return PUMP_SINK_ERR;
+        enum pump_verdict v = PUMP_DONE;
+        switch ((enum pump_state) p->state) {
+        case PUMP_COPY:
+            v = run_copy(p, x);
+            break;
+        case PUMP_SPLICE:
+            v = run_splice(p, x);
+            break;
+        case PUMP_FLUSH:
+            /* Nothing will follow: what is queued need not wait for the end of the turn. */
+            if (p->sink->ops->queued(p->sink) && p->sink->ops->flush)
+                p->sink->ops->flush(p->sink);
+            if (p->sink->fault != FAULT_OK)
+                return PUMP_SINK_ERR;
+            if (p->sink->ops->queued(p->sink))
+                return wait_for_sink(p, 0);
+            p->state = PUMP_ENDED;
+            return PUMP_DONE;
+        case PUMP_IDLE:
+        case PUMP_ENDED:
+            return PUMP_DONE;
+        }
+        if (v != PUMP_DONE)
+            return v;
+    }
+}
+
+void pump_stop(struct pump *p, struct exchange *x)
+{
+    if (p->state == PUMP_IDLE)
+        return;
+    chain_clear(&p->held, &x->worker->buffers);
+    if (p->pipe) {
+        pipe_park(x->worker, p->pipe);
+        p->pipe = NULL;
+    }
+    p->state = PUMP_ENDED;
+}

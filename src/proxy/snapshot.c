@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* snapshot.c: counting who uses a snapshot; asking it for a route.
+ * Invariants:
+ * 1. holders counts hands, not exchanges: each worker that will be given the snapshot or whose
+ *    in_use is above 0, and whoever else calls snapshot_drop (the main thread).
+ * 2. A worker's in_use counts its exchanges, and 1 while the snapshot is the one that new exchanges
+ *    get. So an exchange touches its worker's line only, and in_use reaches 0 once. */
+#include "proxy/snapshot.h"
+
+#include "base/panic.h"
+#include "http/url.h"
+
+#define STRIDE 16u /* numbers a cache line: one worker each */
+
+void snapshot_drop(struct snapshot *s)
+{
+    uint32_t before = atomic_fetch_sub_explicit(&s->holders, 1, memory_order_acq_rel);
+    must(before > 0);
+    if (before == 1)
+        s->release(s);
+}
+
+void snapshot_use(struct snapshot *s, uint32_t worker)
+{
+    s->in_use[worker * STRIDE]++;
+}
+
+void snapshot_unuse(struct snapshot *s, uint32_t worker)
+{
+    uint32_t *in_use = &s->in_use[worker * STRIDE];
+    must(*in_use > 0);
+    if (--*in_use == 0)
+        snapshot_drop(s);
+}
+
+struct route *snapshot_route(const struct snapshot *s, struct head *h, struct arena *a,
+                             enum fault *fault, struct str *allow)
+{
+    struct route *r = router_match(s->router, h, a, fault, allow);
+    const struct route *settled = r ? r : s->fallback;
+    if (settled->settings->slashes != SLASH_MERGE)
+        return r;
+    size_t before = h->path.n;
+    enum fault f = path_slashes(&h->path, a, SLASH_MERGE);
+    if (f != FAULT_OK) {
+        *fault = f;
+        return NULL;
+    }
+    return h->path.n == before ? r : router_match(s->router, h, a, fault, allow);
+}

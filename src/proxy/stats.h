@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* stats: figures that workers write and the metrics page sums. One struct a worker,
+ * cache-line aligned, plain stores by its thread only; any thread reads. */
+#ifndef WEIR_PROXY_STATS_H
+#define WEIR_PROXY_STATS_H
+
+#include "base/counter.h"
+#include "base/fault.h"
+#include "http/head.h"
+#include "proxy/route.h"
+
+#define ROUTE_COUNTS 64u /* pairs of method and status kept apart for a route: a power of two */
+
+/* Requests of one method that were answered with one status. */
+struct route_count {
+    _Atomic uint32_t key; /* route_count_key; 0: free. Set once, after n */
+    counter_t n;
+};
+
+/* Figures of one route on one worker, made on the route's first use. */
+struct route_stats {
+    struct str name; /* owned; "_other" for the routes that share ROUTE_OTHER */
+    struct route_count counts[ROUTE_COUNTS]; /* open addressing */
+    counter_t count_other;                   /* when the table is full */
+    struct histogram duration;               /* whole exchange, us */
+    counter_t bytes_in, bytes_out;           /* body and head bytes at the client side */
+};
+
+struct stats {
+    counter_t connections_open, connections_total;                  /* client side */
+    counter_t handshakes_open, handshakes_full, handshakes_resumed; /* TLS with clients */
+    counter_t exchanges_open, exchanges_total;
+    counter_t bytes_client_in, bytes_client_out, bytes_upstream_in, bytes_upstream_out;
+    counter_t faults[FAULT_COUNT];
+    counter_t retries_refused[RETRY_REFUSALS];
+    counter_t h2_goaways; /* that endpoints sent */
+    counter_t retries, tunnels_open, tunnels_total, spliced_bytes;
+    counter_t memory_waits; /* times that a pump waited for the memory limit */
+    counter_t log_dropped;  /* access log lines */
+    struct route_stats *_Atomic routes[ROUTE_OTHER + 1];
+};
+
+/* Zeroed figures of one worker, on cache lines of their own. */
+struct stats *stats_new(void);
+/* Frees, the figures of routes too; nobody reads any more. */
+void stats_free(struct stats *s);
+/* The figures of a route on this worker, made now when there are none. The worker's thread only. */
+struct route_stats *stats_route_new(struct stats *s, uint32_t index, struct str name);
+
+/* How a pair is kept: never 0. */
+static inline uint32_t route_count_key(uint8_t method_id, uint16_t status)
+{
+    return (((uint32_t) method_id << 16) | status) + 1;
+}
+/* Adds one request of that method (enum method) and status (0: none was sent). */
+void route_count_add(struct route_stats *r, uint8_t method_id, uint16_t status);
+
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pool_announce: links that begin by announcing a client (PROXY protocol) and serve that client
+ * alone. Owned by the pool's worker, on whose thread alone all of this runs; for the files of the
+ * pool only. Never makes the bytes: who asks for a link does. */
+#ifndef WEIR_UPSTREAM_POOL_ANNOUNCE_H
+#define WEIR_UPSTREAM_POOL_ANNOUNCE_H
+
+#include "upstream/pool.h"
+
+/* Has l begin with a copy of bytes; false: memory. */
+bool announcement_set(struct link *l, struct str bytes);
+/* Frees it. */
+void announcement_free(struct link *l);
+/* What l begins with; empty: nothing. */
+struct str announcement_bytes(const struct link *l);
+/* l began with bytes, of that hash. */
+bool announcement_is(const struct link *l, struct str bytes, uint64_t hash);
+/* Sends what l is to begin with, if anything, on its new connection; false: it is broken. */
+bool announcement_send(struct link *l);
+/* l may serve w. */
+static inline bool link_suits(const struct link *l, const struct link_wait *w)
+{
+    if (__builtin_expect(!l->announced && !w->announce.n, 1))
+        return true;
+    return w->announce.n && announcement_is(l, w->announce, str_hash(w->announce));
+}
+/* The oldest wait that no link is being opened for any more, since l (closed by now) failed; NULL:
+ * there is none. */
+struct link_wait *wait_bereft(struct link_pool *p, const struct link *l);
+/* A link that is being opened and that nobody counts on, now that w does not; NULL: there is
+ * none. */
+struct link *opening_spare(struct link_pool *p, const struct link_wait *w);
+
+#endif

@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: proxy, check, explain, schema, version, demo, and help for each."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+
+from peers import client, wire
+from peers.wire import await_true
+
+COMMANDS = ("run", "proxy", "demo", "check", "explain", "schema", "version")
+
+
+def spawn(t, *args):
+    log = open(os.path.join(t.make_dir("command"), "out"), "w+b")
+    p = t.spawn([t.weir_path, *args], stdout=log, stderr=log, env={**os.environ, **t.weir_env},
+                cwd=t.dir)
+
+    def text():
+        with open(log.name, errors="replace") as f:
+            return f.read()
+    return p, text
+
+
+def ends_well(p, text):
+    p.send_signal(signal.SIGTERM)
+    assert p.wait(wire.patience() * 2) == 0, text()
+
+
+def test_help(t):
+    code, out, err = t.run("--help")
+    assert code == 0 and all(c in out for c in COMMANDS), out
+    for command in COMMANDS:
+        code, out, err = t.run(command, "--help")
+        assert code == 0 and "Usage: weir %s" % command in out and not err, (command, out, err)
+    code, out, err = t.run()
+    assert "Usage" in out + err
+
+
+def test_wrong_use(t):
+    for args in (["nonsense"], ["run"], ["run", "--config"], ["run", "--confg", "x"],
+                 ["check"], ["check", "a", "b"], ["explain"], ["explain", "x"],
+                 ["proxy", "--from", ":1"], ["proxy", "--to", "http://a", "--from"],
+                 ["proxy", "--from", "x y", "--to", "http://a"],
+                 ["proxy", "--from", ":8080", "--to", "ftp://a"], ["schema", "x"],
+                 ["proxy", "--from", ":8080", "--to", "not a url"], ["version", "--x"]):
+        code, out, err = t.run(*args)
+        assert code > 0 and err, (args, code, out, err)
+
+
+def test_version(t):
+    code, out, _ = t.run("version")
+    assert code == 0 and re.match(r"weir \d+\.\d+", out), out
+
+
+def test_proxy(t):
+    o = t.origin()
+    address = t.address()
+    p, text = spawn(t, "proxy", "--from", address, "--to", "http://" + o.address)
+    client.wait_listening(address, 20, lambda: p.poll() is None)
+    with client.Client(address) as c:
+        r = c.get("/x?a=b", host="shop.example")
+        assert r.body == b"origin GET /x?a=b\n", r
+        r = c.ask("POST", "/y", body=b"hello")
+        assert r.body == b"origin POST /y\nhello", r
+    q = o.seen("/x")[0]
+    assert q.host == "shop.example" and q.get("x-forwarded-for") == "127.0.0.1", q
+    assert q.get("x-forwarded-host") == "shop.example" and q.get("x-forwarded-proto") == "http"
+    ends_well(p, text)
+
+
+def test_proxy_host_rewrite_and_base(t):
+    o = t.origin()
+    address = t.address()
+    p, text = spawn(t, "proxy", "--from", address, "--to", "http://%s/base" % o.address,
+                    "--host-rewrite")
+    client.wait_listening(address, 20, lambda: p.poll() is None)
+    with client.Client(address) as c:
+        assert c.get("/x", host="shop.example").status == 200
+    q = o.await_seen("/base/x")[0]
+    assert q.host == o.address, q
+    ends_well(p, text)
+
+
+def test_proxy_query_of_the_url(t):
+    """The static query of the URL goes before the client's (Go's TestReverseProxyQuery)."""
+    o = t.origin()
+    address = t.address()
+    p, text = spawn(t, "proxy", "--from", address, "--to", "http://%s/?sta=tic" % o.address)
+    client.wait_listening(address, 20, lambda: p.poll() is None)
+    with client.Client(address) as c:
+        c.get("/q?us=er")
+        c.get("/p")
+    assert o.await_seen("/q")[0].query == "sta=tic&us=er", o.seen("/q")
+    assert o.await_seen("/p")[0].query == "sta=tic", o.seen("/p")
+    ends_well(p, text)
+
+
+CONFIG = """\
+listeners: [{address: "127.0.0.1:8080"}]
+upstreams:
+  a: {endpoints: [{address: "127.0.0.1:1"}]}
+  b: {endpoints: [{address: "127.0.0.1:2"}]}
+routes:
+  - {name: api, match: {path: /api/*, methods: [GET]}, to: a,
+     request_headers: {set: {X-Api: '1'}}, rewrite: {strip_prefix: /api}}
+  - {name: host, match: {host: h.example}, to: a}
+  - {name: rest, match: {path: /*}, to: b}
+"""
+
+
+def explain(t, *args):
+    path = os.path.join(t.dir, "explain.yaml")
+    with open(path, "w") as f:
+        f.write(CONFIG)
+    return t.run("explain", path, *args)
+
+
+def test_explain(t):
+    code, out, _ = explain(t, "GET", "http://x.example/api/users?y=1", "-H", "X-Test: 1",
+                           "-H", "Connection: X-Drop", "-H", "X-Drop: 1")
+    assert code == 0, out
+    assert re.search(r"route: +api", out) and re.search(r"upstream: +a", out), out
+    assert "GET /users?y=1 HTTP/1.1" in out and "X-Api: 1" in out and "X-Test: 1" in out, out
+    assert "X-Drop" not in out and "Host: x.example" in out, out
+    for name in ("api", "host", "rest"):
+        assert name in out, "route %s is not mentioned:\n%s" % (name, out)
+
+
+def test_explain_why_not(t):
+    code, out, _ = explain(t, "POST", "http://x.example/api/users")
+    assert re.search(r"route: +rest", out), out
+    assert "method" in [x for x in out.splitlines() if "api" in x][0].lower(), out
+    code, out, err = explain(t, "GET", "http://x.example/%zz")
+    assert code > 0 and "escape" in out + err, out + err
+
+
+def test_explain_agrees_with_run(t):
+    """The head that explain shows is the head that run sends."""
+    o = t.origin()
+    w = t.start({"upstreams": {"o": {"endpoints": [{"address": o.address}]}},
+                 "routes": [{"name": "r", "match": {"path": "/*"}, "to": "o",
+                             "request_headers": {"set": {"X-Set": "{host}"}, "remove": ["X-No"]},
+                             "rewrite": {"add_prefix": "/v1"}}]})
+    fields = [("X-No", "1"), ("TE", "trailers"), ("Connection", "TE"), ("Accept", "*/*")]
+    w.get("/a/../b?x=1;y", fields, host="h.example")
+    q = o.await_seen("/v1/b")[0]
+    args = [a for n, v in fields for a in ("-H", "%s: %s" % (n, v))]
+    code, out, err = t.run("explain", w.config_path, "GET", "http://h.example/a/../b?x=1;y", *args)
+    assert code == 0, err
+    shown = [x.strip() for x in out[out.index("sent upstream:"):].splitlines()[1:] if x.strip()]
+    real = q.raw.decode("latin-1").split("\r\n")[:-2]
+
+    def comparable(lines):
+        return sorted(x for x in lines if not x.startswith("X-Request-ID"))
+    assert comparable(shown) == comparable(real), (shown, real)
+
+
+def test_schema(t):
+    code, out, _ = t.run("schema")
+    assert code == 0
+    schema = json.loads(out)
+    text = json.dumps(schema)
+    for key in ("listeners", "upstreams", "routes", "timeouts", "max_connections", "weight",
+                "path_regex", "access_log", "request_headers"):
+        assert '"%s"' % key in text, "schema lacks " + key
+
+
+def test_schema_example_is_valid(t):
+    """What the program prints as an example passes its own check."""
+    code, out, _ = t.run("schema", "--format", "example")
+    assert code == 0
+    path = os.path.join(t.dir, "example.yaml")
+    with open(path, "w") as f:
+        f.write(out)
+    code, said, err = t.run("check", path)
+    assert code == 0, said + err
+
+
+def test_demo(t):
+    """Three origins behind Weir on one printed URL, and a page that shows where requests went."""
+    t.not_in("doors", "the demo's own answers may be refused")
+    p, text = spawn(t, "demo")
+    await_true("the demo prints a URL", lambda: re.search(r"http://\S+:\d+", text()), 30)
+    url = re.search(r"http://(\S+:\d+)", text()).group(1)
+    client.wait_listening(url, 20, lambda: p.poll() is None)
+    with client.Client(url) as c:
+        r = c.get("/", host=url)
+        assert r.status == 200 and "html" in r.get("content-type"), r
+        assert b"<" in r.body and r.complete
+    ends_well(p, text)
+
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+COMPLETION = os.path.join(ROOT, "packaging", "weir.bash-completion")
+
+
+def completions(*words, cwd=None):
+    """What bash would offer for the last of words."""
+    script = ('. "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _weir; '
+              'printf "%s\\n" "${COMPREPLY[@]}"')
+    done = subprocess.run(["bash", "--norc", "-c", script, COMPLETION, *words], cwd=cwd, text=True,
+                          capture_output=True, timeout=60, check=True)
+    assert not done.stderr, done.stderr
+    return set(done.stdout.split("\n")) - {""}
+
+
+def options_of(t, command):
+    """The options that --help tells of."""
+    out = t.run(command, "--help")[1]
+    return set(re.findall(r"^  (-H|--[a-z-]+)", out, re.M)) | {"--help"}
+
+
+def test_bash_completion(t):
+    """Commands, their options and their arguments are completed."""
+    assert set(COMMANDS) <= completions("weir", "")
+    assert completions("weir", "ex") == {"explain"}
+    for command in COMMANDS:
+        assert completions("weir", command, "-") == options_of(t, command), command
+        assert completions("weir", "help", command[:3]) >= {command}
+    d = t.make_dir("completion")
+    os.mkdir(os.path.join(d, "more"))
+    for name in ("a.yaml", "b.yml", "c.txt"):
+        open(os.path.join(d, name), "w").close()
+    for words in (["check"], ["explain"], ["run", "--config"], ["run", "--config", "="]):
+        assert completions("weir", *words, "", cwd=d) == {"a.yaml", "b.yml", "more"}, words
+    assert "GET" in completions("weir", "explain", "a.yaml", "")
+    assert "root" in completions("weir", "run", "--user", "ro")
+    formats = re.search(r"--format FORMAT +(.*)", t.run("schema", "--help")[1], re.S).group(1)
+    assert completions("weir", "schema", "--format", "") == set(re.findall(
+        r"\b(?!JSON|Schema|the|default)\w+", formats)), formats
+
+
+def test_bash_completion_at_a_prompt(t):
+    """The same by the TAB key."""
+    d = t.make_dir("prompt")
+    open(os.path.join(d, "only.yaml"), "w").close()
+    terminal, inner = pty.openpty()
+    t.spawn(["bash", "--norc", "-i"], stdin=inner, stdout=inner, stderr=inner, cwd=d,
+            env={**os.environ, "TERM": "dumb", "PS1": "> "})
+    os.close(inner)
+    os.write(terminal, b". %s; weir() { printf '[%%s]' \"$@\"; }\n" % COMPLETION.encode())
+    os.write(terminal, b"weir che\to\t\n")
+    said = b""
+
+    def done():
+        nonlocal said
+        said += os.read(terminal, 4096)
+        return b"[check][only.yaml]" in said
+    os.set_blocking(terminal, True)
+    await_true("the completed command runs", done)
+    os.write(terminal, b"exit\n")
+    os.close(terminal)
+
+
+def test_manual(t):
+    """weir(1) has every command, option and format."""
+    with open(os.path.join(ROOT, "docs", "man", "weir.1")) as f:
+        text = re.sub(r"\\f[BIRP]|\\", "", f.read())
+    for command in COMMANDS:
+        assert ".SS %s\n" % command in text, command
+        for option in options_of(t, command) - {"--help"}:
+            assert option in text, "weir(1) lacks %s of %s" % (option, command)
+    for word in completions("weir", "schema", "--format", "") - {"json"}:
+        assert re.search(r"\b%s\b" % word, text), word
+
+
+def test_occupied_address(t):
+    """A listening address in use is said, with exit status not 0."""
+    o = t.origin()
+    path = os.path.join(t.dir, "occupied.yaml")
+    with open(path, "w") as f:
+        f.write("listeners: [{address: '%s'}]\nroutes: [{match: {path: /*}, reply: {body: x}}]\n"
+                % o.address)
+    code, out, err = t.run("run", "--config", path)
+    assert code > 0 and o.address in out + err, (code, out, err)

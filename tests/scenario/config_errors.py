@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every error of a configuration in one run: file, line, column, what is wrong, nearest name."""
+
+import os
+
+BAD = """\
+workers: many
+listners:
+  - address: 127.0.0.1:8080
+upstreams:
+  origin:
+    endpoints:
+      - address: nonsense
+        wieght: 1
+    pool: {max_idel: 5, idle_timeout: 30parsecs}
+routes:
+  - match: {path: no-slash}
+    to: orign
+  - match: {path_regex: "("}
+    to: origin
+"""
+
+
+def check(t, text, name="conf.yaml"):
+    path = os.path.join(t.make_dir("conf"), name)
+    with open(path, "w") as f:
+        f.write(text)
+    code, out, err = t.run("check", path)
+    return code, out + err, path
+
+
+def test_all_at_once(t):
+    code, text, path = check(t, BAD)
+    assert code != 0
+    for line, words in ((1, ["many"]), (2, ["listners", "listeners"]), (7, ["nonsense"]),
+                        (8, ["wieght", "weight"]), (9, ["max_idel", "max_idle"]),
+                        (9, ["30parsecs"]), (11, ["/"]), (12, ["orign", "origin"]), (13, ["("])):
+        hits = [x for x in text.splitlines() if x.startswith("%s:%d:" % (path, line))
+                and all(w in x for w in words)]
+        assert hits, "no message for line %d %r in\n%s" % (line, words, text)
+
+
+def test_columns(t):
+    _, text, path = check(t, "workers: 1\nroutes:\n  - match: {path: /*}\n    too: x\n")
+    assert "%s:4:5:" % path in text, text
+
+
+def test_run_refuses(t):
+    path = os.path.join(t.make_dir("conf"), "bad.yaml")
+    with open(path, "w") as f:
+        f.write(BAD)
+    code, out, err = t.run("run", "--config", path)
+    assert code != 0, out + err
+    assert "%s:2:1:" % path in out + err and "%s:13:" % path in out + err, out + err
+
+
+def test_each_kind(t):
+    base = "listeners: [{address: '127.0.0.1:8080'}]\n"
+    cases = {
+        "workers: -1\n": "workers", "workers: 1.5\n": "workers",
+        "timeouts: {client_head: 5}\n": "client_head", "timeouts: {client_head: -5s}\n": "",
+        "limits: {head: 1TiBB}\n": "head", "buffer: {strategy: fixde}\n": "fixed",
+        "slashes: mrege\n": "merge", "memory_limit: lots\n": "memory_limit",
+        "trusted_proxies: [300.0.0.0/8]\n": "300.0.0.0", "trusted_proxies: [10.0.0.0/33]\n": "33",
+        "via: perhaps\n": "via", "retry: 7\n": "retry: \"7\" is not true or false",
+        "upstreams: {o: {endpoints: []}}\n": "endpoints", "upstreams: []\n": "upstreams",
+        "upstreams: {o: {endpoints: [{weight: 1}]}}\n": "address",
+        "routes: [{match: {path: /*}}]\n": "", "routes: 7\n": "routes",
+        "routes: [{match: {path: /*}, to: nobody}]\n": "nobody",
+        "routes: [{match: {path: /*}, reply: {status: 99}}]\n": "status",
+        "routes: [{match: {path: /*}, redirect: {to: /x, status: 200}}]\n": "status",
+        "routes: [{match: {path: /*, path_regex: a}, reply: {body: x}}]\n": "path",
+        "routes: [{match: {path: '/a*b'}, reply: {body: x}}]\n": "path",
+        "routes: [{match: {path: /*}, reply: {body: x}, request_headers: "
+        "{set: {'Bad Name': x}}}]\n": "Bad Name",
+        "routes: [{match: {path: /*}, reply: {body: x}, request_headers: "
+        "{set: {Content-Length: '5'}}}]\n": "Content-Length",
+        "routes: [{match: {path: /*}, reply: {body: x}, response_headers: "
+        "{set: {X: \"a\\nb\"}}}]\n": "X",
+        "listeners: [{address: nowhere}]\n": "nowhere", "listeners: [{address: ':99999'}]\n": "",
+        "listeners: [{}]\n": "address", "admin: {address: x}\n": "x",
+        "workers: 1\nworkers: 2\n": "workers", "unknown_key: 1\n": "unknown_key",
+        "routes: [\n": "", "a: b: c\n": "", "\t- x\n": "", "- a\n- b\n": "",
+        "routes: [{match: {methods: [get post]}, reply: {body: x}}]\n": "method",
+    }
+    wrong = []
+    for text, word in cases.items():
+        code, said, path = check(t, text if "listeners" in text else base + text)
+        if code == 0:
+            wrong.append("accepted: " + text)
+        elif path not in said:
+            wrong.append("no file name for %r in %r" % (text, said))
+        elif word not in said:
+            wrong.append("%r is not named for %r in %r" % (word, text, said))
+        elif code < 0:
+            wrong.append("crashed on %r: %d" % (text, code))
+    assert not wrong, "\n".join(wrong)
+
+
+def test_good_files(t):
+    minimal = ("upstreams:\n  origin:\n    endpoints:\n      - address: 127.0.0.1:9000\nroutes:\n"
+               "  - match: {path: /*}\n    to: origin\nlisteners:\n"
+               "  - address: 127.0.0.1:8080\n")
+    full = (minimal + "workers: 1\nadmin:\n  address: 127.0.0.1:9901\naccess_log:\n  path: off\n"
+            "timeouts: {client_head: 10s, keepalive: 1m30s}\nlimits: {head: 64KiB}\n")
+    for text in (minimal, full, "# empty but for a comment\n" + minimal):
+        code, said, _ = check(t, text)
+        assert code == 0, said
+
+
+def test_tests_in_the_file(t):
+    """tests: of the configuration run at check and before every load."""
+    base = ("listeners: [{address: '127.0.0.1:8080'}]\n"
+            "upstreams: {a: {endpoints: [{address: '127.0.0.1:1'}]},"
+            " b: {endpoints: [{address: '127.0.0.1:2'}]}}\n"
+            "routes:\n  - {name: api, match: {path: /api/*}, to: a,"
+            " request_headers: {set: {X-Api: '1'}}}\n"
+            "  - {name: rest, match: {path: /*}, to: b}\ntests:\n")
+    good = ("  - request: {method: GET, url: 'http://x/api/y'}\n"
+            "    expect: {route: api, upstream: a, headers: {X-Api: '1'}}\n")
+    bad = ("  - request: {method: GET, url: 'http://x/api/y'}\n"
+           "    expect: {route: rest}\n")
+    code, said, _ = check(t, base + good)
+    assert code == 0, said
+    code, said, path = check(t, base + good + bad)
+    assert code != 0 and "rest" in said and "api" in said, said
+    code, out, err = t.run("run", "--config", path)
+    assert code != 0, "started although a test of the file fails: " + out + err
+
+
+def test_missing_file(t):
+    code, out, err = t.run("check", "/nonexistent/weir.yaml")
+    assert code != 0 and "/nonexistent/weir.yaml" in out + err, out + err
+
+
+def test_odd_bytes(t):
+    """Garbage is refused, never a crash."""
+    for i, raw in enumerate((b"\0\0\0", b"\xff\xfe\xfd", b"{" * 5000, b"[" * 5000, b"a: &x [*x]\n",
+                             b"a: !!binary x\n", b"? " * 1000, b"%YAML 9.9\n---\n", b"---\n---\n",
+                             b"x" * 100000, b"routes: *nothing\n", b"\xef\xbb\xbfworkers: x\n")):
+        path = os.path.join(t.make_dir("odd"), "odd%d.yaml" % i)
+        with open(path, "wb") as f:
+            f.write(raw)
+        code, out, err = t.run("check", path)
+        assert code > 0 or raw == b"---\n---\n", (raw[:20], code, out, err)

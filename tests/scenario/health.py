@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Active checks: origins that stop, answer errors, hang or flap are found without a request of a
+client, and come back by themselves."""
+
+import copy
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+from peers import wire
+
+FAST = {"interval": "50ms", "timeout": "300ms"}
+
+
+def start(t, n, health, ready=True, **more):
+    origins = [t.origin("o%d" % i) for i in range(n)]
+    config = {"upstreams": {"u": {"endpoints": [o.address for o in origins], "ejection": False,
+                                  "health": dict(FAST, **health),
+                                  "balance": {"slow_start": "off", "panic_threshold": 0}}},
+              "routes": [{"match": {"path": "/*"}, "to": "u"}]}
+    config.update(more)
+    return origins, t.start(config, admin=True)
+
+
+def states(w):
+    return [e["state"] for e in w.status()["upstreams"][0]["endpoints"]]
+
+
+def await_states(w, *want):
+    wire.await_true("states %r" % (want,), lambda: states(w) == list(want))
+
+
+def test_http_down_and_up(t):
+    origins, w = start(t, 2, {"path": "/healthz"})
+    bad = threading.Event()
+    origins[0].on("/healthz", lambda conn, req: conn.reply(500 if bad.is_set() else 200))
+    origins[0].await_seen("/healthz", 2)
+    assert states(w) == ["up", "up"]
+    bad.set()
+    await_states(w, "down", "up")
+    line = [x for x in w.log().splitlines() if "endpoint.down" in x][0]
+    assert origins[0].address in line and "/healthz was answered with 500" in line, line
+    assert {w.get("/").get("x-origin") for _ in range(6)} == {"o1"}
+    bad.clear()
+    await_states(w, "up", "up")
+    wire.await_true("requests at it again", lambda: w.get("/").get("x-origin") == "o0")
+    m = w.admin_get("/metrics").text
+    assert 'weir_health_checks_total{upstream="u",endpoint="%s",result="passed"}' \
+        % origins[0].address in m, m
+    assert all("/healthz" not in x["path"] for x in w.access()), "checks are not in the access log"
+
+
+def test_http_request(t):
+    """Method, host and statuses are as configured; nobody's features touch them."""
+    origins, w = start(t, 1, {"path": "/h", "method": "HEAD", "host": "shop.test",
+                              "statuses": [204]})
+    origins[0].on("/h", lambda conn, req: conn.reply(204))
+    req = origins[0].await_seen("/h", 1)
+    req = origins[0].seen("/h")[0]
+    assert req.method == "HEAD" and req.host == "shop.test", req
+    assert req.get("user-agent") == "weir-health-check" and req.get("via") is None, req
+    await_states(w, "up")
+
+
+def test_refused_and_back(t):
+    for kind in ("tcp", "http"):
+        origins, w = start(t, 2, {"type": kind})
+        origins[0].stop_listening()
+        for c in list(origins[0].connections):
+            c.shut()
+        await_states(w, "down", "up")
+        assert "connect_refused_by_endpoint" in w.log()
+        origins[0].listen()
+        await_states(w, "up", "up")
+        w.stop()
+
+
+def test_hanging(t):
+    """Accepts and never answers: the timeout makes it a failure."""
+    origins, w = start(t, 2, {"path": "/hang"})
+    go = threading.Event()
+    origins[0].on("/hang", lambda conn, req: (go.wait(60), conn.reply(200)))
+    await_states(w, "down", "up")
+    go.set()
+    await_states(w, "up", "up")
+
+
+def test_flapping_does_not_change_the_state(t):
+    """Every second check fails: fall 3 is never reached, nothing is logged."""
+    origins, w = start(t, 1, {"path": "/flap"})
+    lock, n = threading.Lock(), [0]
+
+    def answer(conn, req):
+        with lock:
+            n[0] += 1
+            bad = n[0] % 2
+        conn.reply(500 if bad else 200)
+    origins[0].on("/flap", answer)
+    origins[0].await_seen("/flap", 12)
+    assert states(w) == ["up"] and w.log().count("endpoint.down") <= 1, w.log()
+
+
+def test_stopped_process(t):
+    """SIGSTOP: the kernel still accepts, the check's request is never answered; SIGCONT."""
+    address = t.address()
+    host, port = address.rsplit(":", 1)
+    p = t.spawn([sys.executable, "-c", SERVER, host, port], stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL)
+
+    def listens():
+        with socket.socket() as s:
+            return s.connect_ex((host, int(port))) == 0
+    wire.await_true("the origin listens", listens)
+    other = t.origin("o1")
+    w = t.start({"upstreams": {"u": {"endpoints": [address, other.address], "health": FAST,
+                                     "ejection": False, "balance": {"slow_start": "off"}}},
+                 "routes": [{"match": {"path": "/*"}, "to": "u"}]}, admin=True)
+    os.kill(p.pid, signal.SIGSTOP)
+    await_states(w, "down", "up")
+    assert all(w.get("/").status == 200 for _ in range(6))
+    os.kill(p.pid, signal.SIGCONT)
+    await_states(w, "up", "up")
+    p.kill()
+    await_states(w, "down", "up")
+
+
+SERVER = """
+import http.server, sys
+class H(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), H).serve_forever()
+"""
+
+
+def test_gate(t):
+    """No request before the first check has passed."""
+    origins = [t.origin("o%d" % i) for i in range(2)]
+    go = threading.Event()
+    origins[0].on("/ready", lambda conn, req: conn.reply(200 if go.is_set() else 503))
+    w = t.start({"upstreams": {"u": {"endpoints": [o.address for o in origins],
+                                     "health": dict(FAST, path="/ready", gate=True),
+                                     "balance": {"slow_start": "off", "panic_threshold": 0}}},
+                 "routes": [{"match": {"path": "/*"}, "to": "u"}]}, admin=True)
+    await_states(w, "down", "up")
+    assert {w.get("/").get("x-origin") for _ in range(6)} == {"o1"}
+    go.set()
+    await_states(w, "up", "up")
+
+
+def test_drain_by_404(t):
+    origins, w = start(t, 2, {"path": "/h", "drain_404": True})
+    gone = threading.Event()
+    origins[0].on("/h", lambda conn, req: conn.reply(404 if gone.is_set() else 200))
+    gone.set()
+    wire.await_true("no more requests at o0",
+                    lambda: {w.get("/").get("x-origin") for _ in range(4)} == {"o1"})
+    assert "endpoint.down" not in w.log()
+    gone.clear()
+    wire.await_true("requests at o0 again", lambda: w.get("/").get("x-origin") == "o0")
+
+
+def test_a_mark_does_not_outlive_its_checks(t):
+    origins, w = start(t, 2, {"path": "/h"})
+    origins[0].on("/h", lambda conn, req: conn.reply(500))
+    await_states(w, "down", "up")
+    config = copy.deepcopy(w.config)
+    del config["upstreams"]["u"]["health"]
+    w.reload(config)
+    await_states(w, "up", "up")
+    assert "no longer checked" in w.log()
+
+
+def test_all_down(t):
+    """Below the panic threshold all are asked; with 0 there is nobody."""
+    origins, w = start(t, 1, {"path": "/h"})
+    origins[0].on("/h", lambda conn, req: conn.reply(500))
+    await_states(w, "down")
+    assert w.get("/").code == "no_endpoint"
+    config = copy.deepcopy(w.config)
+    config["upstreams"]["u"]["balance"]["panic_threshold"] = 50
+    w.reload(config, lambda: w.get("/").status == 200)

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Large bodies byte by byte the same, spliced or copied, by length or in chunks, both ways."""
+
+import random
+import threading
+import zlib
+
+MIB = 1 << 20
+COST = 5
+BLOCK = random.Random(7).randbytes(MIB + 4099)
+
+
+def begin(t):
+    t.o = t.origin()
+    t.size = t.bulk(64 * MIB)
+
+    def plain(conn, req):
+        conn.send("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % t.size)
+        for piece in stream(t.size):
+            if not conn.send(piece):
+                return
+
+    def chunked(conn, req):
+        conn.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for piece in stream(t.size):
+            if not conn.send(b"%x\r\n" % len(piece) + piece + b"\r\n"):
+                return
+        conn.send("0\r\nX-Sum: %d\r\n\r\n" % summed(t.size))
+
+    def until_close(conn, req):
+        conn.send("HTTP/1.1 200 OK\r\n\r\n")
+        for piece in stream(t.size):
+            conn.send(piece)
+        conn.close()
+
+    def sink(conn, req):
+        sum_, n = 0, 0
+        while True:
+            piece = req.some()
+            if not piece:
+                break
+            req.body_read = b""
+            sum_, n = zlib.crc32(piece, sum_), n + len(piece)
+        conn.reply(200, body=b"%d %d" % (n, sum_))
+    t.o.on("/plain", plain).on("/chunked", chunked).on("/close", until_close).on("/sink", sink)
+    t.w = t.simple()
+
+
+def stream(size):
+    """size bytes that repeat with an odd period, in pieces of a MiB at most."""
+    at = 0
+    while at < size:
+        n = min(MIB, size - at)
+        start = at % 4099
+        yield BLOCK[start:start + n]
+        at += n
+
+
+def summed(size):
+    sum_ = 0
+    for piece in stream(size):
+        sum_ = zlib.crc32(piece, sum_)
+    return sum_
+
+
+def download(t, w, path, c=None):
+    c = c or w.client()
+    c.request("GET", path)
+    r = c.head()
+    sum_, n = 0, 0
+    for piece in r.pieces:
+        sum_, n = zlib.crc32(piece, sum_), n + len(piece)
+    assert n == t.size, "%s: %d bytes of %d" % (path, n, t.size)
+    assert sum_ == summed(t.size), "%s: bytes were changed" % path
+    return r, c
+
+
+def test_spliced(t):
+    """Twice on one connection, with a small request between: the framing stays in step."""
+    _, c = download(t, t.w, "/plain")
+    assert c.get("/between").body == b"origin GET /between\n"
+    download(t, t.w, "/plain", c)
+    assert c.get("/after").body == b"origin GET /after\n"
+
+
+def test_chunked(t):
+    r, c = download(t, t.w, "/chunked")
+    assert r.trailers.get("x-sum") == str(summed(t.size))
+    assert c.get("/after").body == b"origin GET /after\n"
+
+
+def test_until_close(t):
+    download(t, t.w, "/close")
+
+
+def test_http_1_0_client(t):
+    with t.w.client() as c:
+        c.send("GET /chunked HTTP/1.0\r\n\r\n")
+        r = c.head()
+        sum_ = 0
+        for piece in r.pieces:
+            sum_ = zlib.crc32(piece, sum_)
+        assert sum_ == summed(t.size)
+
+
+def test_strategies(t):
+    for strategy in ("none", "fixed", "adaptive"):
+        w = t.simple(buffer={"strategy": strategy})
+        download(t, w, "/plain")
+        w.stop()
+
+
+def upload(t, w, kind):
+    with w.client() as c:
+        if kind == "length":
+            c.send("POST /sink HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % t.size)
+            for piece in stream(t.size):
+                c.send(piece)
+        else:
+            c.send("POST /sink HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for piece in stream(t.size):
+                c.send(b"%x\r\n" % len(piece) + piece + b"\r\n")
+            c.send("0\r\n\r\n")
+        r = c.response()
+        assert r.body == b"%d %d" % (t.size, summed(t.size)), (kind, r)
+        assert c.get("/after").status == 200
+
+
+def test_post(t):
+    upload(t, t.w, "length")
+
+
+def test_post_chunked(t):
+    upload(t, t.w, "chunked")
+
+
+def test_odd_sizes(t):
+    """Lengths around every buffer's edge."""
+    def odd(conn, req):
+        n = int(req.query)
+        conn.reply(200, body=BLOCK[:n])
+    t.o.on("/odd", odd)
+    sizes = [0, 1, 2, 4095, 4096, 4097]
+    if t.variant != "onebyte":
+        sizes += [8191, 8192, 16383, 16384, 16385, 32768, 65535, 65536, 65537, 131072, 262143,
+                  262144, 262145, 1048575, 1048576, 1048577]
+    with t.w.client() as c:
+        for n in sizes:
+            r = c.get("/odd?%d" % n)
+            assert r.body == BLOCK[:n], n
+            r = c.ask("POST", "/echo-odd", body=BLOCK[:n])
+            assert r.body == b"origin POST /echo-odd\n" + BLOCK[:n], n
+
+
+def test_parallel(t):
+    """Several at once, some of which go away: the others are whole."""
+    if t.variant == "onebyte":
+        t.size = 2048
+    wrong = []
+
+    def get(i):
+        try:
+            if i % 4 == 3:
+                with t.w.client() as c:
+                    c.request("GET", "/plain")
+                    c.read_at_least(c.head(), 1000)
+                    c.reset()
+            else:
+                download(t, t.w, "/plain" if i % 2 else "/chunked")
+        except Exception as e:
+            wrong.append(repr(e))
+    threads = [threading.Thread(target=get, args=(i,)) for i in range(8)]
+    for th in threads:
+        th.start()
+    for th in threads:
+        th.join()
+    assert not wrong, wrong

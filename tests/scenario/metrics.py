@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""/metrics, /healthz and /status: syntax that promtool accepts, and figures that are right."""
+
+import json
+import subprocess
+
+from peers import client
+from peers.wire import await_true
+
+
+def begin(t):
+    t.o = t.origin()
+    t.o.on("/missing", b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+    t.o.on("/gone", lambda conn, req: conn.close())
+    t.w = t.start({"workers": 2, "upstreams": {"origin": {"endpoints": [
+        {"address": t.o.address}]}},
+        "routes": [{"name": "api", "match": {"path": "/*"}, "to": "origin"},
+                   {"name": "fixed", "match": {"path": "/fixed"}, "reply": {"body": "x"}}]},
+        admin=True)
+
+
+def figures(t, check):
+    """The metrics when check(m) is true: workers publish as they go."""
+    last = [None]
+
+    def ready():
+        last[0] = t.w.metrics()
+        return check(last[0])
+    await_true("figures", ready)
+    return last[0]
+
+
+def test_requests(t):
+    for _ in range(7):
+        t.w.get("/x")
+    for _ in range(3):
+        t.w.ask("POST", "/x", body=b"hello")
+    t.w.get("/missing")
+    for _ in range(2):
+        t.w.get("/fixed")
+    m = figures(t, lambda m: m.value("weir_requests_total") >= 13)
+    assert m.value("weir_requests_total", route="api", method="GET") == 8, m
+    assert m.value("weir_requests_total", route="api", method="POST") == 3
+    assert m.value("weir_requests_total", route="fixed") == 2
+    assert m.value("weir_requests_total") == 13
+    assert m.value("weir_request_duration_seconds_count", route="api") == 11
+    assert m.value("weir_request_duration_seconds_sum", route="api") > 0
+    assert m.value("weir_upstream_requests_total", upstream="origin") == 11
+    status = {dict(labels).get("status") or dict(labels).get("code")
+              for (name, labels) in m if name == "weir_requests_total"}
+    assert {"2", "4"} <= {s[0] for s in status}, status
+
+
+def test_faults(t):
+    t.w.get("/gone")
+    with t.w.client() as c:
+        c.send("GET / HTTP/1.1\r\nHost: a b\r\n\r\n")
+        c.response()
+
+    def counted(m):
+        return any(name == "weir_faults_total" and "host_invalid" in dict(labels).values()
+                   and value == 1 for (name, labels), value in m.items())
+    m = figures(t, counted)
+    assert any(name == "weir_faults_total" and "upstream_closed" in dict(labels).values()
+               and value >= 1 for (name, labels), value in m.items()), m
+
+
+def test_connections_and_bytes(t):
+    clients = [t.w.client() for _ in range(5)]
+    for c in clients:
+        assert c.get("/open").status == 200
+    m = figures(t, lambda m: m.value("weir_client_connections_open") >= 5)
+    total = m.value("weir_client_connections_total")
+    assert total >= 5
+    for c in clients:
+        c.close()
+    figures(t, lambda m: m.value("weir_client_connections_open") <= 1)  # the scrape itself
+    before = m.value("weir_bytes_total")
+    t.w.ask("POST", "/bytes", body=b"x" * 10000)
+    figures(t, lambda m: m.value("weir_bytes_total") >= before + 20000)
+    figures(t, lambda m: m.value("weir_exchanges_open") <= 1)
+
+
+def test_process_figures(t):
+    m = t.w.metrics()
+    for name in ("process_resident_memory_bytes", "process_open_fds"):
+        assert m.has(name) and m.value(name) > 0, sorted(m.names())
+    assert m.has("weir_build_info"), sorted(m.names())
+    assert any("lag" in n for n in m.names()), "no figure for loop lag"
+
+
+def test_promtool(t):
+    promtool = t.needs("promtool")
+    t.w.get("/x")
+    r = t.w.admin_get("/metrics")
+    assert r.get("content-type").startswith("text/plain"), r
+    done = subprocess.run([promtool, "check", "metrics"], input=r.body, capture_output=True,
+                          timeout=60)
+    assert done.returncode == 0, done.stderr.decode() + done.stdout.decode()
+    assert not done.stderr.strip() and not done.stdout.strip(), done.stderr + done.stdout
+
+
+def test_series_on_first_use(t):
+    """A route that was never asked has no series."""
+    w = t.start({"routes": [{"name": "used", "match": {"path": "/a"}, "reply": {"body": "x"}},
+                            {"name": "unused", "match": {"path": "/b"}, "reply": {"body": "x"}}]},
+                admin=True)
+    w.get("/a")
+    await_true("series", lambda: w.metrics().has("weir_requests_total", route="used"))
+    assert not w.metrics().has("weir_requests_total", route="unused")
+
+
+def test_thousand_routes(t):
+    """After a thousand routes the rest is summed in _other."""
+    n = 40 if t.variant == "onebyte" else 1100
+    w = t.start({"routes": [{"name": "r%04d" % i, "match": {"path": "/%d" % i},
+                             "reply": {"body": "x"}} for i in range(n)]}, admin=True)
+    with w.client() as c:
+        for i in range(n):
+            assert c.get("/%d" % i).status == 200
+    await_true("all counted", lambda: w.metrics().value("weir_requests_total") == n)
+    m = w.metrics()
+    routes = {dict(labels)["route"] for (name, labels) in m if name == "weir_requests_total"}
+    assert len(routes) <= 1001, len(routes)
+    if n > 1000:
+        assert m.value("weir_requests_total", route="_other") == n - len(routes) + 1
+
+
+def test_healthz_and_status(t):
+    r = t.w.admin_get("/healthz")
+    assert r.status == 200, r
+    r = t.w.admin_get("/status")
+    assert r.status == 200 and "json" in r.get("content-type"), r
+    json.loads(r.body)
+    assert t.o.address in r.text, r.text
+    assert t.w.admin_get("/nothing").status == 404
+    with client.Client(t.w.admin) as c:
+        assert c.ask("POST", "/metrics", body=b"").status == 405
+
+
+def test_admin_is_off_by_default(t):
+    w = t.simple()
+    for path in ("/metrics", "/healthz", "/status"):
+        r = w.get(path)
+        assert r.body.startswith(b"origin GET"), "the admin pages are on the public listener"
+
+
+def test_admin_on_a_unix_socket(t):
+    address = t.unix()
+    t.start({"routes": [{"match": {"path": "/*"}, "reply": {"body": "x"}}],
+             "admin": {"address": address}})
+    with client.Client(address) as c:
+        assert c.get("/healthz").status == 200
+
+
+def test_scrapes_under_load(t):
+    """Each scrape is well-formed and counters never go back."""
+    last = 0
+    for i in range(10):
+        t.w.get("/load%d" % i)
+        now = t.w.metrics().value("weir_requests_total")
+        assert now >= last
+        last = now

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clients that prove who they are: who comes in, what upstreams are told, what cannot be forged,
+and that a proof for one name is none for another."""
+
+import base64
+import ssl
+
+from peers import client, tls, weir, wire
+
+FORGED = [("X-Client-Cert", ":Zm9yZ2Vk:"), ("X-Client-DN", "CN=root"), ("X-Client-SAN", "DNS:root"),
+          ("Client-Cert", ":Zm9yZ2Vk:"), ("Client-Cert-Chain", ":Zm9yZ2Vk:"),
+          ("X_Client_Cert", "x"), ("x_client-dn", "CN=root"), ("X-Client_SAN", "x"),
+          ("client_cert", "x")]
+
+
+def begin(t):
+    t.o = t.origin()
+    t.ca = tls.authority(t)
+    t.clients = tls.authority(t, "clients")
+    t.site = t.ca.sign("site", ["localhost", "open.example", "closed.example", "*.wild.example"])
+    t.alice = t.clients.sign("alice", ["alice.internal", "spiffe://example.org/ns/shop/alice"],
+                             cn="Alice", client=True)
+    t.bob = t.clients.sign("bob", ["bob.internal"], cn="Bob", client=True)
+    t.mail = t.clients.sign("carol", ["carol@example.org"], cn="Carol", client=True)
+    t.bare = t.clients.sign("dave", [], cn="Dave", client=True)
+
+
+def start(t, certificates=None, top=None, **settings):
+    listener = {"address": t.address(),
+                "tls": dict({"certificates": certificates or [t.site.conf()]}, **settings)}
+    config = weir.one_origin(t.o.address, listeners=[listener],
+                             client_certificate={"cert": True, "dn": True, "san": True})
+    return t.start(dict(config, **(top or {})), admin=True)
+
+
+def auth(t, mode="require", **more):
+    return dict({"mode": mode, "ca": t.clients.cert}, **more)
+
+
+def ask(w, path="/", cert=None, sni="localhost", host="localhost", fields=(), **more):
+    with tls.Client(w.address, sni=sni, cert=cert, **more) as c:
+        return c.get(path, fields, host=host)
+
+
+def seen(t, path):
+    return t.o.await_seen(path)[-1]
+
+
+def test_required(t):
+    t.not_in("onebyte", "an alert that does not leave at once is not waited for")
+    w = start(t, client_auth=auth(t))
+    assert ask(w, "/a", t.alice).status == 200
+    why = tls.refused(w.address)
+    assert "certificate required" in why.replace("_", " ").lower(), why
+    stranger = t.ca.sign("stranger", ["x"], client=True)
+    why = tls.refused(w.address, cert=stranger)
+    assert "unknown ca" in why.replace("_", " ").lower(), why
+    for code in ("client_certificate_missing", "client_certificate_invalid"):
+        wire.await_true(code, lambda code=code: any(
+            v for (n, labels), v in w.metrics().items()
+            if n == "weir_faults_total" and ("reason", code) in labels))
+
+
+def test_expired_and_revoked(t):
+    t.not_in("onebyte", "an alert that does not leave at once is not waited for")
+    old = t.clients.sign("old", ["old"], client=True, days=-1, start=-9)
+    w = start(t, client_auth=auth(t, crl=t.clients.crl([t.bob])))
+    assert ask(w, "/a", t.alice).status == 200
+    assert "expired" in tls.refused(w.address, cert=old).lower()
+    assert "revoked" in tls.refused(w.address, cert=t.bob).lower()
+
+
+def test_requested(t):
+    w = start(t, client_auth=auth(t, "request"))
+    assert ask(w, "/none", None, fields=FORGED).status == 200
+    told = seen(t, "/none")
+    assert not [n for n, _ in told.fields if "client" in n.lower()], told
+    assert "identity" not in w.line_for("/none")
+    assert ask(w, "/some", t.alice).status == 200
+    assert w.line_for("/some")["identity"] == "spiffe://example.org/ns/shop/alice"
+
+
+def test_what_upstreams_are_told(t):
+    w = start(t, client_auth=auth(t))
+    assert ask(w, "/told", t.alice, fields=FORGED).status == 200
+    told = seen(t, "/told")
+    names = [n for n, _ in told.fields if "client" in n.lower()]
+    assert sorted(names) == ["X-Client-Cert", "X-Client-DN", "X-Client-SAN"], told
+    value = told.get("X-Client-Cert")
+    assert value[0] == value[-1] == ":"
+    der = t.alice.x509.public_bytes(tls.serialization.Encoding.DER)
+    assert base64.b64decode(value[1:-1], validate=True) == der
+    assert told.get("X-Client-DN") == "CN=Alice,O=Weir tests", told
+    assert told.get("X-Client-SAN") == ("DNS:alice.internal, "
+                                        "URI:spiffe://example.org/ns/shop/alice"), told
+
+
+def test_identities(t):
+    w = start(t, client_auth=auth(t), top={"request_headers": {"set": {"X-Who": "{identity}"}}})
+    for cert, who in ((t.alice, "spiffe://example.org/ns/shop/alice"), (t.bob, "bob.internal"),
+                      (t.mail, "carol@example.org"), (t.bare, "Dave")):
+        assert ask(w, "/who", cert).status == 200
+        assert seen(t, "/who").get("X-Who") == who
+        w.await_access(lambda x, who=who: x.get("identity") == who)
+
+
+def test_forged_without_tls(t):
+    """Where nobody is asked for a certificate, nobody says that there was one."""
+    w = t.simple(client_certificate={"dn": True})
+    assert w.get("/plain", FORGED).status == 200
+    assert not [n for n, _ in seen(t, "/plain").fields if "client" in n.lower()]
+    with w.client() as c:
+        c.send(b"POST /trailers HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+               b"X-Client-DN: CN=root\r\nX-Good: yes\r\n\r\n")
+        assert c.response().status == 200
+    req = seen(t, "/trailers")
+    assert not req.trailers.has("X-Client-DN") and req.trailers.has("X-Good"), req.trailers
+
+
+def test_allowed(t):
+    def only(cert, status, **allow):
+        w = start(t, client_auth=auth(t, allow=allow))
+        r = ask(w, "/x", cert)
+        assert r.status == status, (allow, r)
+        if status == 403:
+            assert r.code == "client_certificate_denied", r
+            assert w.line_for("/x")["identity"]
+    only(t.alice, 200, san=["alice.internal"])
+    only(t.bob, 403, san=["alice.internal"])
+    only(t.bob, 200, san=["*.internal"])
+    only(t.mail, 200, san=["carol@example.org"])
+    only(t.alice, 200, cn=["Bob", "Alice"])
+    only(t.alice, 403, cn=["Bob"])
+    only(t.alice, 200, spiffe=["spiffe://example.org/ns/shop/*"])
+    only(t.alice, 403, spiffe=["spiffe://example.org/ns/shopping/*"])
+    only(t.bob, 403, spiffe=["spiffe://example.org/ns/shop/*"])
+    only(t.alice, 200, issuer=["clients"])
+    only(t.alice, 200, issuer=["CN=clients,O=Weir tests"])
+    only(t.alice, 403, issuer=["ca"])
+    only(t.alice, 403, san=["alice.internal"], cn=["Bob"])  # each kind must match
+
+
+def test_per_name(t):
+    w = start(t, sni={"closed.example": {"client_auth": auth(t)},
+                      "*.wild.example": {"client_auth": auth(t)}})
+    assert ask(w, "/open", sni="open.example", host="open.example").status == 200
+    assert ask(w, "/in", t.alice, sni="closed.example", host="closed.example").status == 200
+    assert ask(w, "/in", t.alice, sni="closed.example", host="closed.example.").status == 200
+    tls.refused(w.address, sni="closed.example")
+    tls.refused(w.address, sni="a.wild.example")
+
+
+def test_a_proof_is_for_one_name(t):
+    w = start(t, sni={"closed.example": {"client_auth": auth(t)},
+                      "*.wild.example": {"client_auth": auth(t)}})
+    for sni, host, cert in (("open.example", "closed.example", None),
+                            ("open.example", "CLOSED.example:443", None),
+                            ("open.example", "closed.example.", None),
+                            (None, "closed.example", None),
+                            ("closed.example", "open.example", t.alice),
+                            ("closed.example", "a.wild.example", t.alice),
+                            ("a.wild.example", "b.wild.example", t.alice)):
+        r = ask(w, "/elsewhere", cert, sni=sni, host=host)
+        assert r.status == 421 and r.code == "misdirected", (sni, host, r)
+    assert not t.o.seen("/elsewhere")
+    with tls.Client(w.address, sni="open.example") as c:  # and on a kept connection
+        assert c.get("/ok", host="open.example").status == 200
+        assert c.get("/x", host="closed.example").status == 421
+    r = ask(w, "/x", sni="open.example", host="closed.example", fields=[])
+    assert r.status == 421
+    with tls.Client(w.address, sni="open.example") as c:  # the target's host counts
+        c.send(b"GET https://closed.example/x HTTP/1.1\r\nHost: open.example\r\n\r\n")
+        assert c.response().status == 421
+
+
+def test_a_session_proves_nothing_elsewhere(t):
+    """CVE-2025-23419: a session begun where nothing is asked, or by others' rules, is not resumed
+    where a certificate is."""
+    w = start(t, sni={"closed.example": {"client_auth": auth(t)}})
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        c = tls.context(low=version, high=version)
+        with tls.Client(w.address, sni="open.example", with_context=c) as one:
+            assert one.get("/", host="open.example").status == 200
+            session = one.sock.session
+        tls.refused(w.address, sni="closed.example", with_context=c, session=session)
+        with tls.Client(w.address, sni="open.example", with_context=c, session=session) as two:
+            assert two.get("/", host="open.example").status == 200
+            assert two.sock.session_reused
+
+
+def test_a_resumed_session_keeps_its_identity(t):
+    w = start(t, client_auth=auth(t))
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        c = tls.context(cert=t.alice, low=version, high=version)
+        with tls.Client(w.address, with_context=c) as one:
+            assert one.get("/first", host="localhost").status == 200
+            session = one.sock.session
+        with tls.Client(w.address, with_context=c, session=session) as two:
+            assert two.get("/again", host="localhost").status == 200
+            assert two.sock.session_reused, version
+        assert seen(t, "/again").get("X-Client-DN") == "CN=Alice,O=Weir tests"
+        assert w.line_for("/again")["identity"] == "spiffe://example.org/ns/shop/alice"
+
+
+def test_changed_rules_end_sessions(t):
+    t.not_in("onebyte", "an alert that does not leave at once is not waited for")
+    """A new list of revoked certificates holds for who would resume, too."""
+    w = start(t, client_auth=auth(t, crl=t.clients.crl()))
+    c = tls.context(cert=t.bob, high=ssl.TLSVersion.TLSv1_2)
+    with tls.Client(w.address, with_context=c) as one:
+        assert one.get("/", host="localhost").status == 200
+        session = one.sock.session
+    t.clients.crl([t.bob])
+    wire.await_true("the list in use", lambda: "tls.loaded" in w.log())
+    assert "revoked" in tls.refused(w.address, with_context=c, session=session).lower()
+
+
+def test_needs_an_authority(t):
+    code, _, err = t.run("check", write(t, "client_auth: {mode: require}"))
+    assert code == 1 and "mode needs ca" in err, err
+    code, _, err = t.run("check", write(t, "client_auth: {mode: require, ca: /nowhere.pem}"))
+    assert code == 1 and "w.yaml:5:40: " in err, err
+
+
+def write(t, line):
+    path = t.make_dir("conf") + "/w.yaml"
+    with open(path, "w") as f:
+        f.write("listeners:\n  - address: 127.0.0.1:1\n    tls:\n      certificates: "
+                "[{cert: %s, key: %s}]\n      %s\n" % (t.site.cert, t.site.key, line)
+                + "upstreams: {o: {endpoints: [127.0.0.1:1]}}\nroutes: [{match: /*, to: o}]\n")
+    return path
+
+
+__all__ = ["client"]

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Load while one origin of three is killed and brought back, again and again: no GET whose answer
+had not begun fails; one whose answer had begun breaks visibly, and is counted apart."""
+
+import subprocess
+import sys
+import threading
+
+from peers import client, wire
+
+COST = 5
+NOT_IN = {"doors": "requests are refused on purpose there"}
+
+ORIGIN = """
+import socket, sys, threading, time
+def serve(c):
+    data = b""
+    while True:
+        while b"\\r\\n\\r\\n" not in data:
+            more = c.recv(65536)
+            if not more:
+                return
+            data += more
+        head, data = data.split(b"\\r\\n\\r\\n", 1)
+        whole = b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok"
+        if head.startswith(b"GET /slow"):
+            c.sendall(whole[:-1])
+            time.sleep(0.05)
+            c.sendall(whole[-1:])
+        else:
+            c.sendall(whole)
+s = socket.create_server((sys.argv[1], int(sys.argv[2])), backlog=512)
+while True:
+    c, _ = s.accept()
+    threading.Thread(target=serve, args=(c,), daemon=True).start()
+"""
+
+
+def run(t, address):
+    host, port = address.rsplit(":", 1)
+    p = t.spawn([sys.executable, "-c", ORIGIN, host, port], stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL)
+    client.wait_listening(address, 30, lambda: p.poll() is None)
+    return p
+
+
+def head_of(c, path):
+    c.request("GET", path)
+    return c.head()
+
+
+def test_one_of_three_killed_again_and_again(t):
+    n, rounds = (64, 10) if t.variant == "plain" else (8, 2)
+    addresses = [t.address() for _ in range(3)]
+    processes = [run(t, a) for a in addresses]
+    w = t.start({"workers": 2,
+                 "upstreams": {"u": {"endpoints": addresses, "balance": {"slow_start": "1s"},
+                                     "ejection": {"duration": "1s"}}},
+                 "routes": [{"match": {"path": "/*"}, "to": "u"}]}, admin=True)
+    over, bad, good, broken = threading.Event(), [], [0] * n, [0] * n
+
+    def live(c, i):
+        """Until the connection ends in the middle of an answer, as it must when its origin dies."""
+        while not over.is_set():
+            try:
+                r = c.finish(head_of(c, "/slow" if i % 2 and n == 64 else "/quick"))
+            except wire.Ended as e:
+                bad.append(e)  # not a byte of an answer
+                return
+            if r.status != 200 or (r.complete and r.body != b"ok"):
+                bad.append(r)
+            if not r.complete:
+                broken[i] += 1
+                return
+            good[i] += 1
+
+    def load(i):
+        while not over.is_set():
+            with w.client() as c:
+                live(c, i)
+    threads = [threading.Thread(target=load, args=(i,)) for i in range(n)]
+    for x in threads:
+        x.start()
+    def served(what):
+        """Every client got two answers more: no request lives through two deaths."""
+        before = list(good)
+        wire.await_true(what, lambda: all(g > b + 1 for g, b in zip(good, before)))
+    for k in range(rounds):
+        served("load")
+        processes[k % 3].kill()
+        processes[k % 3].wait()
+        served("load over the death")
+        processes[k % 3] = run(t, addresses[k % 3])
+    over.set()
+    for x in threads:
+        x.join(wire.patience(30))
+    assert not bad, "%d of %d failed: %r" % (
+        len(bad), sum(good), [x for x in w.access() if x["status"] != 200][:3])
+    assert all(good), good
+    faults = w.metrics()
+    seen = sum(faults.value("weir_faults_total", reason=x) for x in (
+        "upstream_truncated", "upstream_reset"))
+    assert seen == sum(broken), "%d answers broke, %d were counted" % (sum(broken), seen)
+    assert sum(broken) > 0 or n < 64, "no answer had begun at any death"
+    return "%d requests, %d deaths, none failed, %d answers broke" % (
+        sum(good), rounds, sum(broken))

@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SIGHUP: a new configuration without one failed request, a bad one refused, tunnels that go on."""
+
+import json
+import os
+import re
+import signal
+import threading
+import time
+
+from peers import client, wire
+from peers.origin import echo_tunnel
+from peers.wire import await_true
+
+
+def generation(n, **more):
+    """A route that tells which configuration is in force."""
+    return dict({"name": "gen", "match": {"path": "/gen"}, "reply": {"body": "gen %d" % n}}, **more)
+
+
+def config(w, t, n, **top):
+    base = {"listeners": w.config["listeners"] if w else [{"address": t.address()}],
+            "workers": 2, "upstreams": {"o": {"endpoints": [{"address": t.o.address}]}},
+            "routes": [generation(n), {"name": "all", "match": {"path": "/*"}, "to": "o"}]}
+    if w:
+        base["access_log"] = w.config["access_log"]
+        if "admin" in w.config:
+            base["admin"] = w.config["admin"]
+    base.update(top)
+    return base
+
+
+def begin(t):
+    t.o = t.origin()
+    t.w = t.start(config(None, t, 0), admin=True)
+    t.n = 0
+
+
+def reload(t, **top):
+    t.n += 1
+    want = b"gen %d" % t.n
+    t.w.reload(config(t.w, t, t.n, **top), lambda: t.w.get("/gen").body == want)
+
+
+def test_takes_effect(t):
+    assert t.w.get("/gen").body == b"gen 0"
+    reload(t)
+    reload(t)
+
+
+def test_under_load(t):
+    """Twenty reloads while clients ask: every answer is right."""
+    stop = threading.Event()
+    wrong, done = [], [0]
+
+    def ask(i):
+        n = 0
+        while not stop.is_set():
+            try:
+                with t.w.client() as c:
+                    for _ in range(20):
+                        r = c.ask("POST", "/load%d-%d" % (i, n), body=b"body")
+                        if r.body != b"origin POST /load%d-%d\nbody" % (i, n):
+                            wrong.append(r)
+                        n += 1
+                        if r.fields.tokens("connection") == ["close"]:
+                            break
+            except Exception as e:
+                wrong.append(repr(e))
+            done[0] += 1
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(4)]
+    for th in threads:
+        th.start()
+    for _ in range(20):
+        reload(t)
+    stop.set()
+    for th in threads:
+        th.join()
+    assert not wrong, "%d failed, first: %s" % (len(wrong), wrong[0])
+    assert done[0] > 4
+
+
+def test_bad_file_is_refused(t):
+    before = t.w.get("/gen").body
+    for text in ("routes: [", "wrokers: 1\n", "", "routes: [{match: {path: /*}, to: nobody}]\n"):
+        said = len(t.w.log())
+        with open(t.w.config_path, "w") as f:
+            f.write(text)
+        os.kill(t.w.pid, signal.SIGHUP)
+        if text:
+            await_true("the refusal is logged",
+                       lambda: "config.refused" in t.w.log()[said:])
+        assert t.w.get("/gen").body == before, text
+        assert t.w.get("/still").status == 200
+    with open(t.w.config_path, "w") as f:
+        f.write("workers: x\nlisteners: 5\n")
+    said = len(t.w.log())
+    os.kill(t.w.pid, signal.SIGHUP)
+    await_true("all errors are logged", lambda: "weir.yaml:1:" in t.w.log()[said:]
+               and "weir.yaml:2:" in t.w.log()[said:])
+    os.unlink(t.w.config_path)
+    os.kill(t.w.pid, signal.SIGHUP)
+    assert t.w.get("/gen").body == before
+    reload(t)
+
+
+def test_every_error_of_a_bad_file(t):
+    """A refusal says all errors, one a line, however many there are."""
+    said = len(t.w.log())
+    t.w.write("routes:\n" + "".join("  - {match: /%d, too: nobody}\n" % i for i in range(80)))
+    os.kill(t.w.pid, signal.SIGHUP)
+    wanted = ["weir.yaml:%d:" % line for line in range(2, 82)]
+
+    def lines():
+        return [json.loads(x) for x in t.w.log()[said:].splitlines()]
+    await_true("all errors are logged", lambda: all(
+        any(w in x["text"] for x in lines()) for w in wanted))
+    assert all(x["event"] == "config.refused" and "\n" not in x["text"] for x in lines()), lines()
+    assert t.w.get("/still").status == 200
+
+
+def test_log_form(t):
+    """log.format and log.level change by a reload, and back to their defaults."""
+    w = t.start({"routes": [generation(0)]})
+    for n, (log, form) in enumerate((({"format": "human"}, r"^\S+Z info +config\.loaded: "),
+                                     ({}, r'"event":"config\.loaded"'), ({"level": "error"}, None),
+                                     ({"level": "info"}, r'"event":"config\.loaded"')), 1):
+        said = len(w.log())
+        w.reload(w.with_config(routes=[generation(n)], log=log),
+                 lambda n=n: w.get("/gen").body == b"gen %d" % n)
+        if form:
+            await_true("a line of that form", lambda f=form, s=said: re.search(
+                f, w.log()[s:], re.M))
+    w.stop()
+
+
+def test_nobody_reads_the_log(t):
+    """Weir's own log on a pipe that nobody reads stalls nothing."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    try:
+        while True:
+            os.write(writer, b"x" * 4096)
+    except BlockingIOError:
+        os.set_blocking(writer, True)
+    path = os.path.join(t.make_dir("stalled"), "weir.yaml")
+    address = t.address()
+
+    def write(body):
+        with open(path, "w") as f:
+            f.write("listeners: ['%s']\nroutes: [{match: /*, reply: {body: %s}}]\n"
+                    % (address, body))
+    write("one")
+    p = t.spawn([t.weir_path, "run", "--config", path], stdout=writer, stderr=writer,
+                env={**os.environ, **t.weir_env})
+    client.wait_listening(address, 20, lambda: p.poll() is None)
+    for body in ("two", "three"):
+        write(body)
+        p.send_signal(signal.SIGHUP)
+
+        def answer():
+            with client.Client(address) as c:
+                return c.get("/").body.decode()
+        await_true("the reload", lambda b=body: answer() == b)
+    p.send_signal(signal.SIGTERM)
+    assert p.wait(wire.patience() * 2) == 0
+    os.close(reader)
+    os.close(writer)
+
+
+def test_failing_test_in_the_file(t):
+    before = t.w.get("/gen").body
+    said = len(t.w.log())
+    t.w.reload(dict(config(t.w, t, 99), tests=[{
+        "request": {"method": "GET", "url": "http://a/x"}, "expect": {"route": "gen"}}]))
+    await_true("the refusal is logged", lambda: "config.refused" in t.w.log()[said:])
+    assert t.w.get("/gen").body == before
+    reload(t)
+
+
+def test_tunnel_survives(t):
+    t.o.on("/tunnel", echo_tunnel)
+    with t.w.client() as c:
+        c.request("GET", "/tunnel", [("Connection", "upgrade"), ("Upgrade", "x")])
+        assert c.head().status == 101
+        for i in range(5):
+            reload(t)
+            c.send("still here %d" % i)
+            assert c.stream.exactly(12) == b"still here %d" % i
+
+
+def test_running_exchange_keeps_its_configuration(t):
+    """A request that waits for its answer during a reload gets the answer."""
+    go = threading.Event()
+    t.o.on("/wait", lambda conn, req: (go.wait(60), conn.reply(200, body=b"waited")))
+    reload(t, routes=[generation(t.n + 1), {"match": {"path": "/*"}, "to": "o",
+                                            "response_headers": {"set": {"X-Old": "1"}}}])
+    with t.w.client() as c:
+        c.request("GET", "/wait")
+        t.o.await_seen("/wait")
+        reload(t)
+        reload(t)
+        go.set()
+        r = c.response()
+        assert r.body == b"waited" and r.get("x-old") == "1", r
+        assert not c.get("/next").fields.has("x-old"), "the next one has the new configuration"
+
+
+def test_removed_upstream(t):
+    """The idle links of an upstream that is gone are closed; a running exchange finishes."""
+    other = t.origin("other")
+    go = threading.Event()
+    other.on("/other/wait", lambda conn, req: (go.wait(60), conn.reply(200, body=b"late")))
+    two = {"o": {"endpoints": [{"address": t.o.address}]},
+           "other": {"endpoints": [{"address": other.address}]}}
+    t.n += 1
+    t.w.reload(config(t.w, t, t.n, upstreams=two, routes=[
+        generation(t.n), {"match": {"path": "/other/*"}, "to": "other"},
+        {"match": {"path": "/*"}, "to": "o"}]),
+        lambda: t.w.get("/other/a").body.startswith(b"other"))
+    with t.w.client() as c:
+        c.request("GET", "/other/wait")
+        other.await_seen("/other/wait")
+        reload(t)
+        assert t.w.get("/other/b").body.startswith(b"origin")
+        go.set()
+        assert c.response().body == b"late"
+    for conn in other.connections:
+        assert conn.ended.wait(20), "a link to a removed upstream stays open"
+
+
+def test_pool_is_kept(t):
+    """An upstream that did not change keeps its links."""
+    t.w.get("/warm")
+    before = len(t.o.connections)
+    for _ in range(5):
+        reload(t)
+        t.w.get("/after-reload")
+    assert len(t.o.connections) <= before + 2, "reloads throw the links away"
+
+
+def test_listener_added_and_removed(t):
+    extra = t.address()
+    listeners = t.w.config["listeners"]
+    t.n += 1
+    t.w.reload(config(t.w, t, t.n, listeners=listeners + [{"address": extra}]),
+               lambda: t.w.get("/gen").body == b"gen %d" % t.n)
+    client.wait_listening(extra, 20)
+    with client.Client(extra) as c:
+        assert c.get("/gen").body == b"gen %d" % t.n
+    reload(t, listeners=listeners)
+
+    def refused():
+        try:
+            wire.connect(extra).close()
+            return False
+        except OSError:
+            return True
+    await_true("the removed listener is closed", refused)
+
+
+def test_weights_and_limits_change(t):
+    other = t.origin("heavy")
+    up = {"o": {"endpoints": [{"address": t.o.address, "weight": 0},
+                              {"address": other.address, "weight": 1}]}}
+    reload(t, upstreams=up)
+    assert all(t.w.get("/x").body.startswith(b"heavy") for _ in range(6))
+    reload(t)
+    assert all(t.w.get("/x").body.startswith(b"origin") for _ in range(6))
+
+
+def test_many_reloads_leave_nothing(t):
+    """Memory and descriptors after sixty reloads are those of before."""
+    for _ in range(5):
+        reload(t)
+    fds, memory = t.w.fds(), t.w.memory()
+    for _ in range(60):
+        reload(t)
+    await_true("descriptors", lambda: t.w.fds() <= fds + 4)
+    if not t.sanitized:
+        assert t.w.memory() < memory + (4 << 20), "%d KiB more" % ((t.w.memory() - memory) >> 10)
+
+
+def test_signals_in_a_row(t):
+    """Many SIGHUPs at once end in the last file."""
+    t.n += 1
+    t.w.write(config(t.w, t, t.n))
+    for _ in range(30):
+        os.kill(t.w.pid, signal.SIGHUP)
+    await_true("the last file", lambda: t.w.get("/gen").body == b"gen %d" % t.n)
+    began = time.monotonic()
+    while time.monotonic() - began < 0.3:
+        assert t.w.get("/gen").body == b"gen %d" % t.n

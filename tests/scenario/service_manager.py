@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a service manager sees: sd_notify's words, the pid file, who Weir runs as, exit statuses."""
+
+import os
+import pwd
+import re
+import signal
+import socket
+import time
+
+from peers import wire
+from peers.wire import await_true
+
+NOT_IN = {"doors": "it is about processes, not about memory"}
+
+
+class Manager:
+    """Listens where systemd would."""
+
+    def __init__(self, t):
+        self.path = os.path.join(t.dir, "notify")
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.path)
+        self.socket.settimeout(wire.patience(None))
+
+    def next(self):
+        """The next message as {name: value}."""
+        return dict(line.split("=", 1) for line in self.socket.recv(4096).decode().split("\n"))
+
+    def close(self):
+        self.socket.close()
+        os.unlink(self.path)
+
+
+def begin(t):
+    t.o = t.origin()
+
+
+def config(t, **more):
+    return dict({"upstreams": {"o": {"endpoints": [{"address": t.o.address}]}}}, **more)
+
+
+def test_notify(t):
+    manager = Manager(t)
+    w = t.start(config(t), env={"NOTIFY_SOCKET": manager.path})
+    ready = manager.next()
+    assert ready["READY"] == "1" and int(ready["MAINPID"]) == w.pid, ready
+
+    before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    os.kill(w.pid, signal.SIGHUP)
+    reloading = manager.next()
+    after = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    assert reloading["RELOADING"] == "1", reloading
+    assert before <= int(reloading["MONOTONIC_USEC"]) <= after, (before, reloading, after)
+    assert manager.next()["READY"] == "1"
+
+    w.write("nonsense: [")
+    os.kill(w.pid, signal.SIGHUP)
+    assert manager.next()["RELOADING"] == "1"
+    assert manager.next()["READY"] == "1", "a refused reload is over, too"
+
+    os.kill(w.server_pid(), signal.SIGKILL)
+    assert "restarting" in manager.next()["STATUS"]
+    assert manager.next()["READY"] == "1"
+    assert w.get("/after").status == 200, "the configuration that was good last"
+    w.stop()
+    assert manager.next()["STOPPING"] == "1"
+    manager.close()
+
+
+def test_reload_while_no_server_runs(t):
+    """A reload that is asked for between two servers is not lost."""
+    w = t.start(config(t, routes=[{"match": {"path": "/*"}, "reply": {"body": "one"}}]))
+    assert w.get("/").body == b"one"
+    for _ in range(3):  # the next start waits a little
+        old = w.server_pid()
+        os.kill(old, signal.SIGKILL)
+        await_true("the end of the server", lambda o=old: o not in w.children())
+        if not w.children():
+            break
+    w.reload(config(t, listeners=w.config["listeners"],
+                    routes=[{"match": {"path": "/*"}, "reply": {"body": "two"}}]),
+             lambda: w.get("/").body == b"two")
+    w.stop()
+
+
+def test_storm(t):
+    """The supervisor never waits for a server that is busy: SIGHUPs and SIGUSR1s by the hundred are
+    one more reload, told ready once, and a stop is heard."""
+    manager = Manager(t)
+    routes = [{"match": {"path": "/*"}, "reply": {"body": "one"}}]
+    w = t.start(config(t, routes=routes), env={"NOTIFY_SOCKET": manager.path})
+    assert manager.next()["READY"] == "1"
+    server = w.server_pid()
+    os.kill(server, signal.SIGSTOP)
+    for _ in range(600):
+        os.kill(w.pid, signal.SIGHUP)
+        assert manager.next()["RELOADING"] == "1"
+        os.kill(w.pid, signal.SIGUSR1)
+    w.write(w.with_config(routes=[{"match": {"path": "/*"}, "reply": {"body": "two"}}]))
+    os.kill(w.pid, signal.SIGHUP)
+    assert manager.next()["RELOADING"] == "1"
+    os.kill(server, signal.SIGCONT)
+    assert manager.next()["READY"] == "1"
+    assert w.get("/").body == b"two"
+
+    os.kill(server, signal.SIGSTOP)
+    os.kill(w.pid, signal.SIGTERM)
+    assert manager.next()["STOPPING"] == "1"
+    os.kill(w.pid, signal.SIGTERM)  # asked twice: at once
+    assert w.process.wait(wire.patience()) == 0
+    manager.close()
+
+
+def test_stop_with_a_full_channel(t):
+    """A stop reaches a server whose orders have no room."""
+    manager = Manager(t)
+    w = t.start(config(t), env={"NOTIFY_SOCKET": manager.path})
+    assert manager.next()["READY"] == "1"
+    server = w.server_pid()
+    os.kill(server, signal.SIGSTOP)
+    for _ in range(600):
+        os.kill(w.pid, signal.SIGUSR1)
+        os.kill(w.pid, signal.SIGHUP)  # its word shows that the one before was taken
+        assert manager.next()["RELOADING"] == "1"
+    os.kill(w.pid, signal.SIGTERM)
+    assert manager.next()["STOPPING"] == "1"
+    os.kill(server, signal.SIGCONT)
+    assert w.process.wait(wire.patience()) == 0
+    manager.close()
+
+
+def test_pid_file_of_a_failed_start(t):
+    path = os.path.join(t.dir, "failed.pid")
+    file = os.path.join(t.dir, "failed.yaml")
+    with open(file, "w") as f:
+        f.write("upstreams: {o: 127.0.0.1:1}\nlisteners: ['%s']\naccess_log: /nonexistent/a/log\n"
+                % t.address())
+    code, _, text = t.run("run", "--config", file, "--pid-file", path)
+    assert code == 1 and "/nonexistent/a/log" in text, text
+    assert not os.path.exists(path)
+
+
+def test_pid_file(t):
+    path = os.path.join(t.dir, "weir.pid")
+    w = t.start(config(t, pid_file=path))
+
+    def written():
+        if not os.path.exists(path):
+            return False
+        with open(path) as f:
+            return f.read() == "%d\n" % w.pid
+    wire.await_true("the pid file", written)
+    w.stop()
+    assert not os.path.exists(path)
+
+
+def test_user(t):
+    if os.geteuid() != 0:
+        return
+    w = t.start(config(t, user="nobody", access_log={"path": "off"}))
+    assert w.get("/").status == 200
+    with open("/proc/%d/status" % w.server_pid()) as f:
+        ids = re.search(r"Uid:\s+(.*)", f.read()).group(1).split()
+    assert set(ids) == {str(pwd.getpwnam("nobody").pw_uid)}, ids
+    os.kill(w.pid, signal.SIGHUP)
+    assert w.get("/").status == 200
+    w.stop()
+
+
+def test_taken_address(t):
+    """A second Weir on the same address is refused, though SO_REUSEPORT would let it in."""
+    w = t.simple()
+    assert w.get("/").status == 200
+    code, _, text = t.run("run", "--config", w.config_path)
+    assert code == 1 and "another process listens there" in text, text
+    code, _, text = t.run("proxy", "--from", w.address, "--to", "http://127.0.0.1:1")
+    assert code == 1 and "another process listens there" in text, text
+    w.stop()
+
+
+def test_unix_listener(t):
+    """Several workers share one unix socket; its file goes with Weir."""
+    address = t.unix()
+    w = t.start(config(t, workers=3, listeners=[{"address": address}]))
+    for i in range(10):
+        assert w.get("/%d" % i).status == 200
+    os.kill(w.server_pid(), signal.SIGKILL)
+    assert w.get("/after").status == 200
+    w.stop()
+    assert not os.path.exists(address[5:])
+
+
+def test_wrong_usage(t):
+    for args in (["run"], ["run", "--nonsense"], ["proxy", "--from", ":1"], ["nonsense"],
+                 ["demo", "--port", "x"], ["proxy", "--from", ":1", "--to", "ftp://x"], []):
+        code, _, text = t.run(*args)
+        assert code == 2 and text, (args, code, text)
+    for command in ("run", "proxy", "demo", "check", "explain", "schema", "version"):
+        code, text, _ = t.run(command, "--help")
+        assert code == 0 and text.startswith("Usage: weir " + command), text
+    code, text, _ = t.run("version")
+    assert code == 0 and re.fullmatch(r"weir \d+\.\d+\.\d+\n", text), text
+    code, _, text = t.run("run", "--config", "/nonexistent.yaml")
+    assert code == 1 and "/nonexistent.yaml" in text, text

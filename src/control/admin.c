@@ -37,6 +37,7 @@ enum hook admin_status(struct exchange *x, void *arg)
 /* ---- the snapshot --------------------------------------------------------------------------- */
 
 #define CALL_LIMIT (60 * USEC_PER_SEC) /* of one call, its body included */
+#define CONNECTIONS_MOST 256           /* descriptors are the data path's */
 
 static const struct {
     struct str path;
@@ -73,6 +74,7 @@ struct snapshot *admin_snapshot(struct admin *a, struct str address,
     schema_defaults(&proxy_schema, &conf);
     schema_defaults(&listener_schema, &listener);
     listener.address = address;
+    listener.max_connections = CONNECTIONS_MOST;
     for (size_t i = 0; i < PAGES; i++)
         page_route(&routes[i], i, a, methods);
     conf.listeners = (struct schema_list){&listener, address.n ? 1 : 0};

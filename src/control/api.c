@@ -162,6 +162,8 @@ enum hook api_refused(struct api_call *c, enum live_result result, struct live_r
         text_add(&more, STR("}"));
     }
     text_add(&more, STR("]"));
+    if (e->unsaid)
+        text_addf(&more, ",\"more_errors\":%zu", e->unsaid);
     struct str first = e->n ? e->v[0].text : STR("");
     enum hook h = problem(c->x, 422, "invalid", first, &more);
     text_fini(&more);
@@ -344,19 +346,24 @@ static struct api_call *begin(struct exchange *x, struct admin *a)
     return NULL;
 }
 
+static enum hook too_large(struct api_call *c)
+{
+    enum hook h = api_problem(c->x, 413, "too-large", "a body may have %u bytes", API_BODY_MAX);
+    c->x->reply.close = true;
+    return h;
+}
+
 /* Reads what has come. HOOK_PASS: all of it is there. */
 static enum hook read_body(struct api_call *c)
 {
+    if (c->x->in->body == BODY_LENGTH && c->x->in->length > API_BODY_MAX)
+        return too_large(c);
     for (;;) {
         size_t got = 0;
         enum io io = handler_read(c->x, &c->invited, text_room(&c->body, 16384), 16384, &got);
         c->body.n += got;
-        if (c->body.n > API_BODY_MAX) {
-            enum hook h =
-                api_problem(c->x, 413, "too-large", "a body may have %u bytes", API_BODY_MAX);
-            c->x->reply.close = true;
-            return h;
-        }
+        if (c->body.n > API_BODY_MAX)
+            return too_large(c);
         if (io == IO_AGAIN)
             return HOOK_WAIT;
         if (io == IO_ERR)

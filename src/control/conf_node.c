@@ -132,9 +132,10 @@ json_t *conf_json_parse(struct str text, char **why)
     json_error_t error;
     json_t *v =
         json_loadb(text.n ? text.p : "", text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    bool nul = !v && json_error_code(&error) == json_error_null_character;
     if (!v)
-        *why = mem_printf("not valid JSON: %s, at line %d, column %d", error.text, error.line,
-                          error.column);
+        *why = mem_printf("not valid JSON: %s, at line %d, column %d",
+                          nul ? "no text may hold \\u0000" : error.text, error.line, error.column);
     return v;
 }
 

@@ -265,6 +265,15 @@ static void cross_checks(void **state)
                    "t.yaml:4:12: route name \"x\" is given twice; the first is at line 3\n"
                    "t.yaml:5:12: route name \"_y\": names that begin with _ are Weir's own\n"
                    "t.yaml:6:37: methods says again what another key said\n");
+    /* A route that only holds others has a name like any other. */
+    assert_refused(UP "routes:\n"
+                      "  - name: x\n"
+                      "    match: /a/*\n"
+                      "    routes: [{name: x, to: o}]\n",
+                   "t.yaml:5:21: route name \"x\" is given twice; the first is at line 3\n");
+    char *longer = mem_printf("%s%0256d%s", UP "routes: [{name: x", 0, ", match: /*, to: o}]\n");
+    assert_refused(longer, "t.yaml:2:17: a route's name has 257 bytes; 255 are allowed\n");
+    mem_free(longer);
     assert_refused(UP "routes:\n"
                       "  - match: {host: \"*.a.com\", path: /x/*, methods: [GET]}\n"
                       "    to: o\n"

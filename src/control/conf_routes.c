@@ -2,13 +2,15 @@
 /* conf_routes.c: nested routes made flat: conditions joined, names given, actions decided.
  * Invariants:
  * 1. A nested route matches nothing that the route around it does not match.
- * 2. Names of flat routes are unique; one given in the text is never changed. */
+ * 2. Names of routes are unique, nested or not; one given in the text is never changed. */
 #include <stdio.h>
 
 #include "base/map.h"
 #include "base/mem.h"
 #include "control/conf_check.h"
 #include "control/conf_node.h"
+
+#define NAME_MAX_BYTES 255u /* of a given name, which stands in paths of the API and in logs */
 
 /* ---- joining matches ----------------------------------------------------------------------- */
 
@@ -171,45 +173,42 @@ static struct str name_of_match(const struct match_conf *m, bool passthrough, st
                         regex ? "~" : "", STR_ARG(path));
 }
 
-static void check_given_name(const struct flat_route *r, struct map *names, struct conf_errors *e)
+/* Names are unique, those of routes that only hold others too: it is by them that routes are found
+ * and changed. */
+static void take_given_name(struct map *names, const struct route_conf *r, struct conf_errors *e)
 {
-    struct schema_pos at = conf_place_of(e, r->name, r->conf->pos);
-    const struct flat_route *other = map_get(names, r->name);
+    struct schema_pos at = conf_place_of(e, r->name, r->pos);
+    const struct route_conf *other = map_get(names, r->name);
     if (!str_printable(r->name))
         conf_say(e, at, "a route's name holds a control byte");
-    if (str_starts(r->name, STR("_")))
+    if (r->name.n > NAME_MAX_BYTES)
+        conf_say(e, at, "a route's name has %zu bytes; %u are allowed", r->name.n, NAME_MAX_BYTES);
+    else if (str_starts(r->name, STR("_")))
         conf_say(e, at, "route name \"%.*s\": names that begin with _ are Weir's own",
                  STR_ARG(r->name));
-    else if (other && other->conf->pos.line && other->conf->pos.line < CONF_JSON_LINE)
+    else if (other && other->pos.line && other->pos.line < CONF_JSON_LINE)
         conf_say(e, at, "route name \"%.*s\" is given twice; the first is at line %u",
-                 STR_ARG(r->name), conf_place_of(e, other->conf->name, other->conf->pos).line);
+                 STR_ARG(r->name), conf_place_of(e, other->name, other->pos).line);
     else if (other)
         conf_say(e, at, "route name \"%.*s\" is given twice", STR_ARG(r->name));
+    map_set(names, r->name, (void *) (uintptr_t) r);
 }
 
-static void give_names(struct flat_routes *flat, struct conf_errors *e)
+/* names: those that are given. */
+static void give_names(struct flat_routes *flat, struct map *names, struct arena *a)
 {
-    struct map names = {0};
     for (size_t i = 0; i < flat->n; i++) {
         struct flat_route *r = &flat->v[i];
         r->name = r->conf->name;
-        if (r->name.n == 0)
-            continue;
-        check_given_name(r, &names, e);
-        map_set(&names, r->name, r);
-    }
-    for (size_t i = 0; i < flat->n; i++) {
-        struct flat_route *r = &flat->v[i];
         if (r->name.n)
             continue;
-        struct str name = name_of_match(&r->match, r->conf->passthrough, e->arena), first = name;
+        struct str name = name_of_match(&r->match, r->conf->passthrough, a), first = name;
         /* The second of a name counts on from the route that took it first. */
-        for (unsigned k = 2; map_get(&names, name); k++)
-            name = arena_printf(e->arena, "%.*s#%u", STR_ARG(first), k);
+        for (unsigned k = 2; map_get(names, name); k++)
+            name = arena_printf(a, "%.*s#%u", STR_ARG(first), k);
         r->name = name;
-        map_set(&names, name, r);
+        map_set(names, name, r);
     }
-    map_fini(&names);
 }
 
 /* ---- actions ------------------------------------------------------------------------------- */
@@ -219,6 +218,7 @@ struct flattening {
     struct conf_errors *errors;
     struct flat_routes flat;
     struct map upstreams; /* name -> index + 1 */
+    struct map names;     /* of routes, as given or made; -> something */
 };
 
 static void unknown_upstream(struct flattening *f, const struct route_conf *r)
@@ -317,6 +317,8 @@ static void flatten(struct flattening *f, const struct schema_list *routes,
     const struct route_conf *r = routes->items;
     for (size_t i = 0; i < routes->n; i++) {
         struct flat_route one = {.conf = &r[i]};
+        if (r[i].name.n)
+            take_given_name(&f->names, &r[i], f->errors);
         one.match = conf_match_join(outer, &r[i].match, f->errors);
         if (depth < 32)
             flatten(f, &r[i].routes, &one.match, depth + 1);
@@ -364,7 +366,8 @@ struct flat_routes conf_flatten(const struct proxy_conf *conf, struct conf_error
     if (conf->routes.n == 0)
         only_upstream(&f);
     flatten(&f, &conf->routes, &anything, 0);
-    give_names(&f.flat, e);
+    give_names(&f.flat, &f.names, e->arena);
+    map_fini(&f.names);
     map_fini(&f.upstreams);
     return f.flat;
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ewma: the peak-sensitive moving mean of a response time as one 64-bit word: microseconds in the
  * upper half, the clock's milliseconds of the last sample in the lower. A value above the mean
- * replaces it at once; below, it wears off with a time constant of ten seconds. Values only; any
- * thread, by the caller's compare and swap. */
+ * replaces it at once. One below takes the mean down by a quarter of the way at least, so that a
+ * single late answer of a busy endpoint is made up for by those that follow, and by what wears off
+ * with a time constant of ten seconds, if that is more: whom nobody asks is not forgotten sooner.
+ * Values only; any thread, by the caller's compare and swap. */
 #ifndef WEIR_UPSTREAM_EWMA_H
 #define WEIR_UPSTREAM_EWMA_H
 
@@ -11,6 +13,7 @@
 #include "base/clock.h"
 
 #define EWMA_HALF_LIFE_MS 6931u /* of a time constant of 10 s */
+#define EWMA_STEP 4u            /* a sample takes the mean down by this part of the way */
 
 /* The clock of the words: milliseconds, wrapping after 49 days. */
 static inline uint32_t ewma_clock(usec_t now)
@@ -45,8 +48,11 @@ static inline uint64_t ewma_sample(uint64_t word, usec_t us, uint32_t now)
         now = (uint32_t) word;
     }
     uint64_t mean = word >> 32;
-    if (sample < mean)
-        sample += ewma_fade(mean - sample, ms);
+    if (sample < mean) {
+        uint64_t gap = mean - sample, by_time = ewma_fade(gap, ms);
+        uint64_t by_count = gap - (gap + EWMA_STEP - 1) / EWMA_STEP;
+        sample += by_time < by_count ? by_time : by_count;
+    }
     return sample << 32 | now;
 }
 

@@ -10,9 +10,15 @@ import json
 import mmap
 import os
 import struct
+import subprocess
 
 from harness import BENCH_DIR, BenchError
 from subjects import make
+
+POLICIES = ("round_robin", "least_active", "ewma", "random", "hash")
+PICK_SIZES = (3, 100, 10000)  # endpoints
+PICK_GROWTH = 1.5  # what the most of them may cost, in terms of the fewest
+GUARDS_SHARE = 1.03  # what a request may cost with health checks and a breaker, beside without
 
 
 def budgets():
@@ -33,25 +39,60 @@ def checked(result):
     return result
 
 
-def instructions(bench, kind, n=1000, **load):
-    """Userland instructions a request, by callgrind."""
+def callgrind_total(path):
+    """All that was counted in a file of callgrind's."""
+    with open(path, encoding="utf-8") as stream:
+        return sum(int(line.split()[1]) for line in stream if line.startswith("totals:"))
+
+
+def thread_instructions(bench, kind, n=1000, **load):
+    """Userland instructions a request by number of the thread, by callgrind."""
 
     def run(count):
         subject = make(bench, kind)
         out = os.path.join(subject.dir, "callgrind")
         subject.start(("valgrind", "-q", "--tool=callgrind", "--trace-children=yes", "--vgdb=no",
-                       f"--callgrind-out-file={out}.%p"), seconds=60)
+                       "--separate-threads=yes", f"--callgrind-out-file={out}.%p"), seconds=60)
         checked(subject.load(connections=1, requests=count, **load))
         subject.stop()
-        total = 0
-        for path in glob.glob(out + ".*"):
-            with open(path, encoding="utf-8") as stream:
-                total += sum(int(line.split()[1]) for line in stream if line.startswith("totals:"))
-        if total == 0:
+        totals = {}
+        for path in glob.glob(out + ".*-*"):
+            thread = path.rpartition("-")[2]
+            totals[thread] = totals.get(thread, 0) + callgrind_total(path)
+        if not any(totals.values()):
             raise BenchError(f"callgrind wrote no totals for {kind}")
-        return {"instructions": total}
+        return totals
 
-    return stepped(run, n)["instructions"]
+    return stepped(run, n)
+
+
+def instructions(bench, kind, n=1000, **load):
+    """Userland instructions a request, all threads together."""
+    return sum(thread_instructions(bench, kind, n, **load).values())
+
+
+def guards(bench, n=1000):
+    """What guards cost: (with beside without, instructions without, with) of the worker.
+
+    The worker's alone: health checks are the main thread's, and come by the clock.
+    """
+    with bench.several_origins([], addresses=3):
+        plain, guarded = (max(thread_instructions(bench, kind, n, head="host").values())
+                          for kind in ("Weir", "Weir with guards"))
+    return guarded / plain, plain, guarded
+
+
+def picks(bench, policy, endpoints, n=20000):
+    """Instructions of one choice among so many endpoints, by callgrind."""
+    out = os.path.join(bench.dir, "picks")
+    argv = ["valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={out}",
+            "--toggle-collect=run_picks", bench.tool("balance_pick"), policy, str(endpoints),
+            str(n)]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          check=False)
+    if done.returncode != 0:
+        raise BenchError(f"cannot count picks of {policy}:\n{done.stdout[-1000:]}")
+    return callgrind_total(out) / n
 
 
 def parse_strace(text):

@@ -193,32 +193,40 @@ class Bench:
         self.key = self.certificate + ".key"
         self.make_certificate()
         os.sched_setaffinity(0, {self.load_core})
-        self.origin = None
+        self.origins = []
         self.start_origin()
 
-    def start_origin(self, *options):
+    def start_origin(self, *options, addresses=1):
         """Starts an origin for the subjects that start after it."""
-        port = free_port()
-        self.origin = f"127.0.0.1:{port}"
-        program = self.start([self.tool("origin"), "--listen", self.origin, *options],
-                             self.load_core)
-        program.wait_port(port)
+        ports = [free_port() for _ in range(addresses)]
+        self.origins = [f"127.0.0.1:{port}" for port in ports]
+        listen = ",".join(self.origins)
+        program = self.start([self.tool("origin"), "--listen", listen, *options], self.load_core)
+        program.wait_port(ports[-1])
         return program
 
     @contextlib.contextmanager
-    def spinning_origin(self):
+    def several_origins(self, *options, addresses=1):
+        """One origin for each list of options, for the subjects that start meanwhile."""
+        before, found, programs = self.origins, [], []
+        for each in options:
+            programs.append(self.start_origin(*each, addresses=addresses))
+            found += self.origins
+        self.origins = found
+        yield
+        for program in programs:
+            self.stop(program)
+        self.origins = before
+
+    def spinning_origin(self, addresses=1):
         """An origin that never sleeps: on a virtual machine waking another core costs more than
         a request does, and that is not the proxy's doing."""
-        before = self.origin
-        program = self.start_origin("--spin")
-        yield
-        self.stop(program)
-        self.origin = before
+        return self.several_origins(["--spin"], addresses=addresses)
 
     @contextlib.contextmanager
     def h2_origin(self):
         """An origin of HTTP/2 without TLS: /1k, and /unary.grpc with a status behind it."""
-        before, port = self.origin, free_port()
+        before, port = self.origins, free_port()
         files = os.path.join(self.dir, "files")
         os.makedirs(files, exist_ok=True)
         for name, content in (("1k", b"x" * 1024), ("unary.grpc", GRPC_MESSAGE),
@@ -229,14 +237,14 @@ class Bench:
                               "grpc-status: 0", "--mime-types-file",
                               os.path.join(files, "mime.types"), str(port)], self.load_core)
         program.wait_port(port)
-        self.origin = f"127.0.0.1:{port}"
+        self.origins = [f"127.0.0.1:{port}"]
         yield
         self.stop(program)
-        self.origin = before
+        self.origins = before
 
-    def compile(self):
+    def compile(self, *what):
         """Builds the bench's own programs beside Weir; quiet unless it fails."""
-        done = subprocess.run(["make", "-s", "-C", BENCH_DIR, f"BUILD={self.build}"],
+        done = subprocess.run(["make", "-s", "-C", BENCH_DIR, f"BUILD={self.build}", *what],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               check=False)
         if done.returncode != 0:

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * origin --listen ADDR [--slow-ms N] [--spin]
+ * origin --listen ADDR[,ADDR...] [--slow-ms N] [--all-slow] [--spin]
  *
  * The HTTP/1.1 origin behind every proxy that is measured: one thread, answers made once, as few
  * instructions as possible, so that the proxy and not the origin is what is seen. Connections are
  * always kept, `Connection: close` in a request included: how long an upstream connection lives is
  * then the proxy's choice alone. Targets: /size/N (k and m allowed) answers N bytes, /slow answers
- * 1 KiB after N ms, everything else 1 KiB. Bodies with a Content-Length are swallowed. With --spin
- * it polls and never sleeps, so that waking it costs the proxy nothing.
+ * 1 KiB after N ms (with --all-slow everything does), everything else 1 KiB. Bodies with a
+ * Content-Length are swallowed. With --spin it polls and never sleeps, so that waking it costs the
+ * proxy nothing.
  *
  * Invariants:
  * 1. A connection has at most one answer under way; input behind it stays unread or in `held`.
@@ -30,6 +31,7 @@
 #define HEAD_MAX 16384
 #define PATTERN_SIZE (1024u * 1024u)
 #define ANSWERS 32
+#define LISTENERS 8
 
 struct answer {
     size_t size; /* of the body; the key */
@@ -50,8 +52,8 @@ struct conn {
 };
 
 struct origin {
-    int epoll, listener;
-    bool spin;
+    int epoll, listeners[LISTENERS], listener_count;
+    bool spin, all_slow;
     uint64_t slow_ns;
     char *buffer; /* HEAD_MAX for what was held, and 64 KiB for a read */
     struct answer answers[ANSWERS];
@@ -160,7 +162,7 @@ static void start_answer(struct origin *o, struct conn *c, const char *head)
 {
     const char *path = memchr(head, ' ', 16);
     uint64_t size = 1024;
-    bool slow = false;
+    bool slow = o->all_slow;
 
     if (path != NULL && strncmp(path, " /size/", 7) == 0) {
         char *end = NULL;
@@ -301,13 +303,34 @@ static void run_slow(struct origin *o)
 
 static void on_accept(struct origin *o)
 {
-    int fd;
-
-    while ((fd = bench_accept(o->listener)) >= 0) {
-        struct conn *c = bench_zalloc(sizeof(*c));
-        c->fd = fd;
-        bench_watch(o->epoll, fd, c);
+    for (int i = 0; i < o->listener_count; i++) {
+        int fd;
+        while ((fd = bench_accept(o->listeners[i])) >= 0) {
+            struct conn *c = bench_zalloc(sizeof(*c));
+            c->fd = fd;
+            bench_watch(o->epoll, fd, c);
+        }
     }
+}
+
+/* Listens on each address of a list with commas. */
+static void listen_on(struct origin *o, const char *list)
+{
+    char *copy = strdup(list), *rest = NULL;
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = o};
+
+    for (char *one = strtok_r(copy, ",", &rest); one; one = strtok_r(NULL, ",", &rest)) {
+        if (o->listener_count == LISTENERS) {
+            errno = 0;
+            bench_die("more than %d addresses to listen on", LISTENERS);
+        }
+        int fd = bench_listen(one);
+        o->listeners[o->listener_count++] = fd;
+        if (epoll_ctl(o->epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
+            bench_die("epoll_ctl");
+        }
+    }
+    free(copy);
 }
 
 static void free_dead(struct origin *o)
@@ -320,13 +343,23 @@ static void free_dead(struct origin *o)
     }
 }
 
+/* How long nothing is due, in nanoseconds. */
+static uint64_t slow_wait(const struct origin *o)
+{
+    uint64_t now = bench_now_ns();
+
+    if (o->slow_first == NULL) {
+        return UINT64_MAX;
+    }
+    return o->slow_first->due_ns > now ? o->slow_first->due_ns - now : 0;
+}
+
 static void run(struct origin *o)
 {
     struct epoll_event events[BATCH];
 
     for (;;) {
-        uint64_t wait = o->slow_first != NULL ? 1000000u : UINT64_MAX;
-        int n = bench_wait(o->epoll, events, BATCH, wait, o->spin);
+        int n = bench_wait(o->epoll, events, BATCH, slow_wait(o), o->spin);
         for (int i = 0; i < n; i++) {
             if (events[i].data.ptr == o) {
                 on_accept(o);
@@ -347,14 +380,11 @@ int main(int argc, char **argv)
 
     bench_prepare();
     o.spin = bench_flag(argc, argv, "--spin");
+    o.all_slow = bench_flag(argc, argv, "--all-slow");
     o.slow_ns = bench_parse_number(bench_option(argc, argv, "--slow-ms", "100")) * 1000000u;
     o.buffer = bench_zalloc(HEAD_MAX + READ_SIZE);
     answer_for(&o, 1024);
-    o.listener = bench_listen(bench_option(argc, argv, "--listen", "127.0.0.1:9000"));
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = &o};
-    if (epoll_ctl(o.epoll, EPOLL_CTL_ADD, o.listener, &event) != 0) {
-        bench_die("epoll_ctl");
-    }
+    listen_on(&o, bench_option(argc, argv, "--listen", "127.0.0.1:9000"));
     run(&o);
     return 0;
 }

@@ -6,7 +6,7 @@ import time
 
 import counts
 from harness import BenchError, cpu_ns, memory_bytes
-from subjects import available, make
+from subjects import BALANCING, available, make
 
 PEERS = ["relay", "nginx", "HAProxy", "Weir"]
 SLICE_SECONDS = 0.4  # the subjects of a round take turns of about this length
@@ -52,10 +52,11 @@ def verdict_of(measured, limit):
 class CpuRow:
     """CPU a request beside peers: interleaved rounds, fixed rate and saturated."""
 
-    def __init__(self, title, kinds, limits, **load):
+    def __init__(self, title, kinds, limits, origins=1, **load):
         self.title = title
         self.kinds = kinds
-        self.limits = limits  # [(baseline kind, factor)] for the row's Weir
+        self.limits = limits  # [(baseline kind, factor)] for the row's last Weir
+        self.origins = origins
         self.load = {"connections": 32, "spin": True, **load}
 
     def one_run(self, subject, seconds, rate):
@@ -125,7 +126,7 @@ class CpuRow:
         return Line(title, cells, target, self.verdict(samples))
 
     def verdict(self, samples):
-        weir = next((k for k in samples if k.startswith("Weir")), None)
+        weir = next((k for k in reversed(samples) if k.startswith("Weir")), None)
         texts, good = [], True
         for base, factor in self.limits:
             if weir and base in samples:
@@ -143,7 +144,7 @@ class CpuRow:
         return Line(f"{title}, A/A control: the relay beside itself", {"relay": text})
 
     def run(self, bench, settings):
-        with bench.spinning_origin():
+        with bench.spinning_origin(self.origins):
             samples, rate = self.measure(bench, settings)
         lines = [self.line("fixed", samples["fixed"], f"CPU, {self.title}, at {rate:,}/s"),
                  self.line("saturated", samples["saturated"], f"CPU, {self.title}, saturated")]
@@ -408,6 +409,99 @@ class ReloadRow:
         return [line]
 
 
+# ---- choosing among endpoints ----------------------------------------------------------------
+
+class TailRow:
+    """Latency at a fixed rate while one of three origins answers ten times slower."""
+
+    FAST_MS, SLOW_MS, RATE = 4, 40, 1000
+    PERCENTILES = ("p99", "p99.9")
+
+    def one(self, subject, seconds):
+        """The latencies in ms, after a second to find out who is slow."""
+        load = {"rate": self.RATE, "connections": 512}
+        subject.load(seconds=1, **load)
+        result = subject.load(seconds=seconds, **load)
+        if result["errors"] or not result["done"]:
+            raise BenchError(f"{subject.kind}: requests failed: {result['failed']}")
+        return [result["latency_us"][p] / 1000 for p in self.PERCENTILES]
+
+    def measure(self, bench, settings):
+        """{kind: [median of the rounds, by percentile]}"""
+        subjects = [make(bench, kind).start()
+                    for kind in settings.pick(bench, [c.kind for c in BALANCING])]
+        samples = {s.kind: [] for s in subjects}
+        for _ in range(min(settings.rounds, 3)):
+            for subject in subjects:
+                samples[subject.kind].append(self.one(subject, 4 * settings.seconds))
+        for subject in subjects:
+            subject.stop()
+        return {kind: [statistics.median(values) for values in zip(*rounds)]
+                for kind, rounds in samples.items()}
+
+    def verdict(self, found):
+        """Of the first percentile."""
+        own, turns = found.get("Weir with ewma"), found.get("Weir with round_robin")
+        peers = [v[0] for kind, v in found.items() if not kind.startswith("Weir")]
+        if not own or not turns or not peers:
+            return "not measured"
+        good = own[0] <= turns[0] / 2 and own[0] <= min(peers)
+        return (f"ewma: {own[0] / turns[0]:.2f} x round_robin, {own[0] / min(peers):.2f} x the "
+                "best peer: " + ("reached" if good else "not reached"))
+
+    def run(self, bench, settings):
+        fast, slow = (["--all-slow", "--slow-ms", str(ms)] for ms in (self.FAST_MS, self.SLOW_MS))
+        with bench.several_origins(fast, fast, slow):
+            found = self.measure(bench, settings)
+        lines = []
+        for at, name in enumerate(self.PERCENTILES):
+            line = Line(f"{name}, one of three origins 10 x slower ({self.FAST_MS} and "
+                        f"{self.SLOW_MS} ms), at {self.RATE:,}/s", {})
+            for kind, values in found.items():
+                column = column_of(kind)
+                text = f"{values[at]:.1f} ms ({kind[len(column):].strip()})"
+                line.cells[column] = "; ".join(filter(None, [line.cells.get(column), text]))
+            lines.append(line)
+        lines[0].target = "ewma: <= 0.50 x round_robin, <= 1.00 x the best peer"
+        lines[0].verdict = self.verdict(found)
+        return lines
+
+
+class GuardsRow(CpuRow):
+    """What defaults, health checks and a breaker cost a request, in CPU and in instructions."""
+
+    def __init__(self):
+        super().__init__("1 KiB, three endpoints, health checks, a breaker",
+                         ["Weir", "Weir with guards"], [("Weir", counts.GUARDS_SHARE)], origins=3)
+
+    def run(self, bench, settings):
+        lines = super().run(bench, settings)
+        share, plain, guarded = counts.guards(bench, 500 if settings.quick else 2000)
+        cells = {"Weir": f"{plain:,.0f}; {guarded:,.0f} (with guards)"}
+        lines.append(Line(f"Instructions of a worker, {self.title}", cells,
+                          f"<= {counts.GUARDS_SHARE:.2f} x Weir",
+                          f"{share:.3f} x Weir: {verdict_of(share, counts.GUARDS_SHARE)}"))
+        return lines
+
+
+class PickRow:
+    """Instructions that choosing an endpoint costs, by policy and number of endpoints."""
+
+    def run(self, bench, _settings):
+        bench.compile("balance_pick")
+        lines = []
+        for policy in counts.POLICIES:
+            each = [counts.picks(bench, policy, n) for n in counts.PICK_SIZES]
+            sizes = ", ".join(f"{n:,}" for n in counts.PICK_SIZES)
+            line = Line(f"Instructions to choose one of {sizes} endpoints, {policy}",
+                        {"Weir": ", ".join(f"{count:,.0f}" for count in each)})
+            line.target = f"<= {counts.PICK_GROWTH:.2f} x the first"
+            growth = each[-1] / each[0]
+            line.verdict = f"{growth:.2f} x: {verdict_of(growth, counts.PICK_GROWTH)}"
+            lines.append(line)
+        return lines
+
+
 TLS_PEERS = ["nginx with TLS", "HAProxy with TLS", "Weir with TLS"]
 GRPC_LOAD = ["-c", "16", "-m", "32", "-d", "@dir@/files/unary.grpc", "-H",
              "content-type: application/grpc", "-H", "te: trailers"]
@@ -442,4 +536,7 @@ ROWS = {
                     [("nginx with gRPC", 0.8)], h2_origin=True, arguments=GRPC_LOAD,
                     path="/unary.grpc"),
     "idle-tls": IdleTlsRow(),
+    "guards": GuardsRow(),
+    "tail": TailRow(),
+    "pick": PickRow(),
 }

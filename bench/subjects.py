@@ -29,6 +29,8 @@ class Subject:
     tls = False  # the client side speaks TLS, HTTP/2 by ALPN; /fixed is answered by the proxy
     h2_origin = False  # the origin speaks HTTP/2 without TLS
     grpc = False  # the same, and the requests are gRPC
+    balance = ""  # how origins are chosen, in the subject's own words; "": as it does by itself
+    width = 1  # how many of the bench's origins it uses
 
     def __init__(self, bench, routes=1):
         self.bench = bench
@@ -38,6 +40,7 @@ class Subject:
         self.listen = f"127.0.0.1:{self.port}"
         self.admin = f"127.0.0.1:{free_port()}"
         self.dir = os.path.join(bench.dir, f"{self.kind.replace(' ', '-')}-{self.port}")
+        self.origins = bench.origins[:self.width]
         self.program = None
 
     @staticmethod
@@ -84,7 +87,7 @@ class Relay(Subject):
     kind = "relay"
 
     def argv(self, _single):
-        return [self.bench.tool("relay"), "--listen", self.listen, "--to", self.bench.origin]
+        return [self.bench.tool("relay"), "--listen", self.listen, "--to", self.origins[0]]
 
 
 class RelayAgain(Relay):
@@ -126,8 +129,9 @@ class Nginx(Subject):
                     f"ssl_certificate_key {self.bench.key}; ssl_protocols TLSv1.2 TLSv1.3; "
                     'http2_max_concurrent_streams 128; location = /fixed { return 200 "ok\\n"; }')
         fill("nginx.conf", f"{self.dir}/nginx.conf",
-             {"dir": self.dir, "listen": self.listen, "origin": self.bench.origin,
-              "access_log": log, "edge": edge,
+             {"dir": self.dir, "listen": self.listen, "access_log": log, "edge": edge,
+              "balance": f"{self.balance};" if self.balance else "",
+              "servers": " ".join(f"server {origin};" for origin in self.origins),
               "listen_options": " ssl http2" if self.tls else "",
               "pass": "grpc_pass grpc://origin;" if self.grpc else "proxy_pass http://origin;"})
 
@@ -175,9 +179,11 @@ class HAProxy(Subject):
             edge = "http-request return status 200 content-type text/plain string ok " \
                    "if { path /fixed }"
         fill("haproxy.conf", f"{self.dir}/haproxy.conf",
-             {"dir": self.dir, "listen": self.listen, "origin": self.bench.origin,
-              "routes": routes, "listen_options": options, "edge": edge,
-              "server_options": " proto h2" if self.h2_origin else ""})
+             {"dir": self.dir, "listen": self.listen, "routes": routes,
+              "listen_options": options, "edge": edge,
+              "balance": self.balance or "roundrobin",
+              "servers": "\n    ".join(f"server s{i} {origin}" + " proto h2" * self.h2_origin
+                                       for i, origin in enumerate(self.origins))})
 
     def argv(self, single):
         return [shutil.which("haproxy", path=SEARCH), "-db" if single else "-W", "-f",
@@ -196,6 +202,7 @@ class HAProxyH2(HAProxyTls):
 
 class Weir(Subject):
     kind = "Weir"
+    guarded = False
 
     @staticmethod
     def missing(bench):
@@ -217,16 +224,28 @@ class Weir(Subject):
             rows.append('  - match: /fixed\n    reply: {body: "ok\\n"}\n')
         admin = f"admin:\n  address: {self.admin}" if self.logs else ""
         fill("weir.yaml", f"{self.dir}/weir.yaml",
-             {"listen": self.listen, "origin": self.bench.origin, "routes": "".join(rows),
+             {"listen": self.listen, "endpoints": ", ".join(self.origins),
+              "routes": "".join(rows),
               "admin": admin, "access_log": f"{self.dir}/access.log" if self.logs else "off",
               "listen_options": options,
               # As many connections are kept as nginx.conf keeps: the rows have up to 512 requests
               # in progress, and by default HAProxy keeps all of theirs.
               "upstream_options": "\n    pool: {max_idle: 1024}"
-                                  + ("\n    protocol: h2" if self.h2_origin else "")})
+                                  + ("\n    protocol: h2" if self.h2_origin else "")
+                                  + (f"\n    balance: {self.balance}" if self.balance else "")
+                                  + ("\n    health: {path: /}\n    breaker: true"
+                                     if self.guarded else "")})
 
     def argv(self, _single):
         return [self.bench.weir, "run", "--config", f"{self.dir}/weir.yaml"]
+
+
+class WeirGuarded(Weir):
+    """Three endpoints, with what is on by default, health checks and a circuit breaker."""
+
+    kind = "Weir with guards"
+    width = 3
+    guarded = True
 
 
 class WeirLog(Weir):
@@ -246,10 +265,24 @@ class WeirH2(WeirTls):
     h2_origin = True
 
 
+def balancing(base, name, balance):
+    """The subject, choosing among its origins in that way."""
+    kind = f"{base.kind} with {name}"
+    members = {"kind": kind, "balance": balance, "width": 3}
+    return type(kind.title().replace(" ", ""), (base,), members)
+
+
+BALANCING = [
+    balancing(Nginx, "round robin", ""),
+    balancing(Nginx, "least_conn", "least_conn"),
+    *(balancing(HAProxy, name, name) for name in ("roundrobin", "leastconn", "random")),
+    *(balancing(Weir, name, name) for name in ("round_robin", "least_active", "ewma", "random")),
+    balancing(Weir, "hash", "{policy: hash, on: client_ip}"),
+]
 SEARCH = "/usr/local/sbin:/usr/sbin:/sbin:" + os.environ.get("PATH", "")
 KINDS = {c.kind: c for c in (Relay, RelayAgain, SpliceRelay, TlsAccept, Nginx, NginxLog, NginxTls,
                              NginxGrpc, HAProxy, HAProxyTls, HAProxyH2, Weir, WeirLog, WeirTls,
-                             WeirH2)}
+                             WeirH2, WeirGuarded, *BALANCING)}
 
 
 def available(bench, kinds):

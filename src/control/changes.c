@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -189,10 +190,31 @@ static json_t *endpoint_item(struct str upstream, struct str address)
     return item;
 }
 
+/* The weight that the file gives an endpoint. */
+static double weight_of(const struct conf_node *endpoint)
+{
+    const struct conf_node *w = conf_member(endpoint, "weight");
+    return w && w->kind == CONF_SCALAR ? strtod(w->text.p, NULL) : 1;
+}
+
+/* Takes out of an endpoint's item what n, of the file, says as well. */
+static void forget_same(json_t *item, const struct conf_node *n)
+{
+    const json_t *set = json_object_get(item, "set"), *weight = json_object_get(item, "weight");
+    if (n && set && same_as(set, n)) {
+        json_object_del(item, "set");
+        set = NULL;
+    }
+    if (n && !set && weight && json_number_value(weight) == weight_of(n))
+        json_object_del(item, "weight");
+    if (!n)
+        json_object_del(item, "removed");
+}
+
 /* Puts the item back if it still says something. */
 static void put_back(json_t *list, json_t *item)
 {
-    static const char *const says[] = {"set", "removed", "weight", "drained"};
+    static const char *const says[] = {"set", "removed", "weight", "drained", "breaker"};
     for (size_t i = 0; i < sizeof says / sizeof says[0]; i++) {
         if (json_object_get(item, says[i])) {
             json_array_append_new(list, item);
@@ -238,6 +260,7 @@ json_t *changes_weigh(const json_t *list, const struct conf_tree *base, struct s
         json_object_del(item, "weight");
     else
         json_object_set_new(item, "weight", json_real(weight));
+    forget_same(item, base_endpoint(base, upstream, address));
     put_back(to, item);
     return to;
 }
@@ -400,22 +423,42 @@ const struct conf_node *changes_target(const json_t *item, const struct conf_tre
     return NULL;
 }
 
-bool changes_conflicts(const json_t *item, const struct conf_tree *base)
-{
-    json_t *now = json_object();
-    note_was(now, changes_target(item, base));
-    bool same = str_eq(said(now, "was"), said(item, "was"));
-    json_decref(now);
-    return !same;
-}
-
-/* The item does something to base. */
-static bool still_says(const json_t *item, const struct conf_node *n)
+/* A copy of the item without what n, which the file says of it, says as well; NULL: nothing is left
+ * of it, for the file says the same or has no such endpoint. */
+static json_t *remaining(const json_t *item, const struct conf_node *n)
 {
     const json_t *set = json_object_get(item, "set");
-    if (json_object_get(item, "breaker"))
-        return true;
-    return set ? !(n && same_as(set, n)) : n != NULL;
+    json_t *list = json_array(), *one = copied(item);
+    bool route = json_object_get(item, "route"), gone = !n && !set && !said(item, "breaker").n;
+    if (!route && !said(item, "breaker").n)
+        forget_same(one, n);
+    if (gone || (route && n && set && same_as(set, n)))
+        json_decref(one);
+    else
+        put_back(list, one);
+    one = json_incref(json_array_get(list, 0));
+    json_decref(list);
+    return one;
+}
+
+/* The file has come to say what the item says: that it adds, replaces or removes. */
+static bool agrees(const json_t *item, const struct conf_node *n)
+{
+    json_t *left = remaining(item, n);
+    bool lost = !n && !json_is_true(json_object_get(item, "removed"));
+    bool same = !left && !lost;
+    json_decref(left);
+    return same;
+}
+
+bool changes_conflicts(const json_t *item, const struct conf_tree *base)
+{
+    const struct conf_node *n = changes_target(item, base);
+    json_t *now = json_object();
+    note_was(now, n);
+    bool same = str_eq(said(now, "was"), said(item, "was"));
+    json_decref(now);
+    return !same && !agrees(item, n);
 }
 
 json_t *changes_rebase(const json_t *list, const struct conf_tree *base, bool keep)
@@ -425,12 +468,10 @@ json_t *changes_rebase(const json_t *list, const struct conf_tree *base, bool ke
     const json_t *item;
     json_array_foreach(list, i, item)
     {
-        if (!keep && changes_conflicts(item, base))
-            continue;
         const struct conf_node *n = changes_target(item, base);
-        if (!still_says(item, n))
+        json_t *one = !keep && changes_conflicts(item, base) ? NULL : remaining(item, n);
+        if (!one)
             continue;
-        json_t *one = copied(item);
         json_object_del(one, "was");
         note_was(one, n);
         json_array_append_new(to, one);

@@ -50,9 +50,10 @@ struct conf_tree *changes_apply(const json_t *list, struct conf_tree *base, unsi
 char *changes_words(const json_t *item);
 /* What base says of what the item is about; NULL: nothing. */
 const struct conf_node *changes_target(const json_t *item, const struct conf_tree *base);
-/* Base no longer says of it what it said when it was changed. */
+/* Base no longer says of it what it said when it was changed, nor what the item says. */
 bool changes_conflicts(const json_t *item, const struct conf_tree *base);
-/* The list without the items that conflict, and with those that remain taken as made on base. */
+/* The list (keep: false: without the items that conflict) as made on base: what base says as well
+ * is left out, and what is said of endpoints that it does not have. */
 json_t *changes_rebase(const json_t *list, const struct conf_tree *base, bool keep);
 
 #endif

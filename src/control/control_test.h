@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* control_test: what the tests of this floor share: features of their own, and loading of a text
- * with its errors. Tests only; one thread. */
+/* control_test: what the tests of this floor share: features of their own, loading of a text with
+ * its errors, trees and JSON. Tests only; one thread. */
 #ifndef WEIR_CONTROL_CONTROL_TEST_H
 #define WEIR_CONTROL_CONTROL_TEST_H
 
@@ -15,6 +15,7 @@
 
 #include "base/mem.h"
 #include "control/conf_load.h"
+#include "control/conf_tree.h"
 
 /* A feature of routes and one of the top level. */
 struct stamp_conf {
@@ -115,6 +116,48 @@ static inline void assert_refused(const char *text, const char *expected)
         fail_msg("not refused; expected %s", expected);
     assert_string_equal(errors, expected);
     mem_free(errors);
+}
+
+/* The tree of a text that must be good. */
+static inline struct conf_tree *tree_of(const char *text)
+{
+    struct conf_tree *t = conf_tree_new(str_c(text), "t.yaml", &test_set);
+    assert_non_null(t);
+    return t;
+}
+
+/* The value of JSON that has ' for ". For json_decref. */
+static inline json_t *json_of(const char *text)
+{
+    char *copy = mem_strdup(str_c(text)), *why = NULL;
+    for (char *p = copy; *p; p++)
+        *p = *p == '\'' ? '"' : *p;
+    json_t *v = conf_json_parse(str_c(copy), &why);
+    if (!v)
+        fail_msg("%s: %s", copy, why);
+    mem_free(copy);
+    return v;
+}
+
+/* v is the value of that JSON. */
+static inline void assert_json(const json_t *v, const char *expected)
+{
+    json_t *wanted = json_of(expected);
+    struct text got = {0};
+    conf_json_print(v, &got);
+    if (!json_equal(v, wanted))
+        fail_msg("%.*s, expected %s", STR_ARG(text_str(&got)), expected);
+    text_fini(&got);
+    json_decref(wanted);
+}
+
+/* So is what the node says. */
+static inline void assert_node(const struct conf_node *n, const char *expected)
+{
+    assert_non_null(n);
+    json_t *v = conf_node_json(n);
+    assert_json(v, expected);
+    json_decref(v);
 }
 
 #endif

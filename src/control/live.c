@@ -192,6 +192,20 @@ static char *overridden(const json_t *list, const struct conf_tree *base)
     return lines;
 }
 
+/* What is wrong, a line each: in a change with its JSON pointer into what would come of it. */
+static void errors_print(const struct live_report *r, struct text *out)
+{
+    const struct conf_errors *e = &r->loaded->errors;
+    for (size_t i = 0; i < e->n; i++) {
+        const struct schema_pos *pos = &e->v[i].pos;
+        if (pos->line < CONF_JSON_LINE)
+            text_addf(out, "%s:%u:%u", pos->file ? pos->file : e->file, pos->line, pos->column);
+        else
+            (void) conf_node_pointer(r->tree->root, pos->line, out);
+        text_addf(out, ": %.*s\n", STR_ARG(e->v[i].text));
+    }
+}
+
 /* Judges next->list on top of next->base. False: *why. */
 static bool put_on_top(struct live *l, struct live_next *next, struct conf_loaded **loaded,
                        char **why)
@@ -206,9 +220,11 @@ static bool put_on_top(struct live *l, struct live_next *next, struct conf_loade
         next->now = r.tree;
         r.tree = NULL;
     } else {
-        char *errors = conf_errors_print(&r.loaded->errors);
-        *why = mem_printf("what was changed at run time does not fit to this file:\n%s", errors);
-        mem_free(errors);
+        struct text t = {0};
+        text_add(&t, STR("what was changed at run time does not fit to this file:\n"));
+        errors_print(&r, &t);
+        *why = mem_strdup(text_str(&t));
+        text_fini(&t);
     }
     live_report_fini(&r);
     return made != NULL;
@@ -237,6 +253,7 @@ bool live_load(struct live *l, struct live_next *next, enum live_mode mode,
     }
     next->base = conf_tree_new(next->text, next->name, l->features);
     next->overridden = next->base ? overridden(l->list, next->base) : NULL;
+    next->discarded = mode == LIVE_DISCARD;
     if (mode == LIVE_ASK && next->overridden)
         *why = mem_printf("the file says other things than it did when these were changed at run "
                           "time:\n%skeep the changes (--keep) or let the file override them "
@@ -280,7 +297,8 @@ void live_adopt(struct live *l, struct live_next *next)
     l->list = next->list;
     l->number++;
     if (next->overridden)
-        log_write_lines(LOG_WARN, "changes.kept", next->overridden);
+        log_write_lines(LOG_WARN, next->discarded ? "changes.discarded" : "changes.kept",
+                        next->overridden);
     mem_free(next->overridden);
     *next = (struct live_next){0};
 }

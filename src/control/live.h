@@ -75,6 +75,7 @@ struct live_next {
     struct conf_tree *base, *now;
     json_t *list;
     char *overridden; /* changes that the file says other things about, one a line; NULL: none */
+    bool discarded;   /* those are not in list any more */
 };
 
 /* Reads the changes that were kept in dir (copied; empty: nothing is kept): once, at the start. */

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* state_file: what was written is read again, whole or not at all. */
+#include "control/state_file.h"
+
+#include <dirent.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "control/control_test.h"
+
+#include "base/file_io.h"
+
+#define LIST "[{'route':'a','set':{'name':'a','match':'/a'}},{'upstream':'u','breaker':'open'}]"
+
+static char dir[64];
+
+static struct str dir_str(void)
+{
+    return str_c(dir);
+}
+
+static int make_dir(void **state)
+{
+    (void) state;
+    snprintf(dir, sizeof dir, "/tmp/weir-state-file-XXXXXX");
+    return mkdtemp(dir) ? 0 : -1;
+}
+
+/* Removes what lies in the directory; returns how many files of another name than that there were,
+ * which is what was moved aside. */
+static unsigned empty_dir(void)
+{
+    unsigned others = 0;
+    DIR *d = opendir(dir);
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d));) {
+        if (e->d_name[0] == '.')
+            continue;
+        others += strncmp(e->d_name, STATE_FILE_NAME ".refused-", 21) == 0;
+        char *path = mem_printf("%s/%s", dir, e->d_name);
+        assert_true(unlink(path) == 0 || rmdir(path) == 0);
+        mem_free(path);
+    }
+    closedir(d);
+    return others;
+}
+
+static int remove_dir(void **state)
+{
+    (void) state;
+    (void) empty_dir();
+    return rmdir(dir);
+}
+
+static char *path_of(void)
+{
+    return mem_printf("%s/%s", dir, STATE_FILE_NAME);
+}
+
+static void write_raw(const char *p, size_t n)
+{
+    char *path = path_of();
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_int_equal(fwrite(p, 1, n, f), n);
+    fclose(f);
+    mem_free(path);
+}
+
+static char *write_and_get(size_t *n)
+{
+    char *why = NULL, *path = path_of();
+    json_t *list = json_of(LIST);
+    assert_true(state_file_write(dir_str(), list, &why));
+    assert_null(why);
+    json_decref(list);
+    char *whole = file_read(path, 1 << 20, n, &why);
+    assert_non_null(whole);
+    mem_free(path);
+    return whole;
+}
+
+static void nothing_is_an_empty_list(void **state)
+{
+    (void) state;
+    char *why = NULL;
+    json_t *list = state_file_read(dir_str(), &why);
+    assert_json(list, "[]");
+    assert_null(why);
+    json_decref(list);
+    assert_int_equal(empty_dir(), 0);
+}
+
+static void reads_what_was_written(void **state)
+{
+    (void) state;
+    size_t n;
+    char *why = NULL;
+    for (int i = 0; i < 2; i++) { /* also over an older one */
+        mem_free(write_and_get(&n));
+        json_t *list = state_file_read(dir_str(), &why);
+        assert_null(why);
+        assert_json(list, LIST);
+        json_decref(list);
+    }
+    assert_int_equal(empty_dir(), 0);
+}
+
+/* The file as it is does not hold the list: it is moved aside, and why says so. */
+static void assert_refused_file(const char *says)
+{
+    char *why = NULL;
+    json_t *list = state_file_read(dir_str(), &why);
+    assert_json(list, "[]");
+    assert_non_null(why);
+    if (!strstr(why, says) || !strstr(why, "moved aside"))
+        fail_msg("%s; expected %s", why, says);
+    mem_free(why);
+    json_decref(list);
+    assert_int_equal(empty_dir(), 1);
+}
+
+static void a_cut_file_is_no_list(void **state)
+{
+    (void) state;
+    size_t n;
+    char *whole = write_and_get(&n);
+    for (size_t cut = 0; cut < n; cut++) {
+        write_raw(whole, cut);
+        assert_refused_file(": ");
+    }
+    mem_free(whole);
+}
+
+static void a_changed_byte_is_seen(void **state)
+{
+    (void) state;
+    size_t n;
+    char *whole = write_and_get(&n);
+    for (size_t i = 0; i < n; i++) {
+        whole[i] ^= 1;
+        write_raw(whole, n);
+        assert_refused_file(": ");
+        whole[i] ^= 1;
+    }
+    mem_free(whole);
+}
+
+static void another_version_is_not_guessed_at(void **state)
+{
+    (void) state;
+    size_t n;
+    char *whole = write_and_get(&n);
+    char *digit = strchr(whole, ' ') + 1;
+    *digit = '2';
+    write_raw(whole, n);
+    assert_refused_file("another version");
+    mem_free(whole);
+}
+
+/* Where it cannot be written, why says so and what was there stays. */
+static void a_write_that_fails(void **state)
+{
+    (void) state;
+    char *why = NULL;
+    json_t *list = json_of(LIST);
+    assert_false(state_file_write(STR("/nonexistent/state"), list, &why));
+    assert_non_null(strstr(why, "/nonexistent/state"));
+    mem_free(why);
+    json_decref(list);
+}
+
+static void what_cannot_be_read_at_all(void **state)
+{
+    (void) state;
+    char *why = NULL, *path = path_of();
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_null(state_file_read(dir_str(), &why));
+    assert_non_null(strstr(why, "not a regular file"));
+    mem_free(why);
+    mem_free(path);
+    assert_int_equal(empty_dir(), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_is_an_empty_list),
+        cmocka_unit_test(reads_what_was_written),
+        cmocka_unit_test(a_cut_file_is_no_list),
+        cmocka_unit_test(a_changed_byte_is_seen),
+        cmocka_unit_test(another_version_is_not_guessed_at),
+        cmocka_unit_test(a_write_that_fails),
+        cmocka_unit_test(what_cannot_be_read_at_all),
+    };
+    return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}

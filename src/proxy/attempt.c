@@ -11,6 +11,7 @@
 #include "proxy/announce.h"
 #include "proxy/attempt_turn.h"
 #include "proxy/driver.h"
+#include "proxy/h2_link.h"
 #include "proxy/hop.h"
 #include "proxy/leg_h1.h"
 #include "proxy/leg_h2.h"
@@ -269,6 +270,7 @@ void attempt_end(struct attempt *a, bool keep, enum fault f)
     a->step = ATTEMPT_DONE;
     if (a->fault == FAULT_OK)
         a->fault = f;
+    a->unproven = a->reused && !(a->http2 && a->link && h2_link_proven(a->link));
     pool_cancel(&a->wait);
     counter_sub(&x->route->upstream->run->workers[x->worker->index].active, 1);
     if (a->counted_retry)

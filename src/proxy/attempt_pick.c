@@ -181,10 +181,11 @@ enum blame attempt_blame(const struct attempt *a)
     }
 }
 
-/* An idle link may end at any time: that says nothing of its endpoint. */
+/* An idle link may end at any time: that says nothing of its endpoint. One that others share, and
+ * that was alive meanwhile, is another thing. */
 static enum blame blame_of(const struct attempt *a)
 {
-    return stale(a) ? BLAME_NONE : attempt_blame(a);
+    return stale(a) && a->unproven ? BLAME_NONE : attempt_blame(a);
 }
 
 static struct attempt_result result_of(const struct attempt *a)

@@ -105,6 +105,11 @@ static void link_timer(struct link *l)
     h2_conn_event(c, 0);
 }
 
+bool h2_link_proven(const struct link *l)
+{
+    return h2_link_conn(l)->last_in > l->busy_since;
+}
+
 void h2_link_suspect(struct link *l)
 {
     struct h2_link *h = l->shared;

@@ -91,7 +91,8 @@ struct link *share_take(struct link_pool *p, const struct link_wait *w)
 
 void share_lent(struct link *l)
 {
-    l->in_use++;
+    if (l->in_use++ == 0)
+        l->busy_since = loop_now(l->worker->loop);
     counter_add(&l->pool->stats->loans_now, 1);
     show_room(l);
 }

@@ -340,6 +340,34 @@ def test_connection_breaks(t):
     w2.stop()
 
 
+def test_who_is_blamed_for_a_broken_connection(t):
+    """An idle connection may end at any time, and nobody is blamed. One that breaks while it is in
+    use is its endpoint's failure for each of its requests: breaker and ejection see them."""
+    o = h2_origin(t)
+    w = t.start(config(t, o), admin=True)
+
+    def blamed():
+        return w.metrics().value("weir_upstream_failures_total", upstream="u", kind="reset")
+    assert w.get("/a").status == 200
+    o.on("/stale", lambda r: r.conn.close() if r.conn.number == 0 else r.reply(body=b"again"))
+    assert w.get("/stale").body == b"again"  # as if it had ended before the request came
+    assert blamed() == 0
+    together_now = threading.Barrier(4)
+
+    def crash(r):
+        if together_now.wait(wire.patience()) == 0:
+            r.head(200)
+            r.conn.close()
+    o.on("/crash", crash)
+    w.get("/a")
+    got = together(4, lambda i: w.ask("POST", "/crash", body=b"x"))
+    assert sum(r.status == 502 for r in got) >= 3, got
+    assert all(x["reason"] in ("upstream_closed", "upstream_truncated", "upstream_reset")
+               for x in w.await_access(lambda x: x["path"] == "/crash", 4))
+    assert blamed() == 4, blamed()
+    w.stop()
+
+
 def test_broken_frames(t):
     """A connection error ends the connection with GOAWAY and a reason, and only that one."""
     def junk(r):

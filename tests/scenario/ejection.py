@@ -63,6 +63,22 @@ def test_it_comes_back(t):
     assert state(w, 0)["state"] == "up" and 0 < float(state(w, 0)["share"]) <= 1
 
 
+def test_flapping(t):
+    """An origin that dies and comes back again and again: no GET fails, whether it is left out at
+    the time or not."""
+    origins, w = start(t, 2, {"consecutive": 2, "duration": "200ms"})
+    for i in range(8):
+        die(origins[0])
+        for k in range(5):
+            r = w.get("/dead%d-%d" % (i, k))
+            assert r.status == 200 and r.get("x-origin") == "o1", r
+        origins[0].listen()
+        wire.await_true("its return", lambda: w.get("/").get("x-origin") == "o0")
+    lines = w.await_access(lambda x: x["path"].startswith("/dead"), 40)
+    assert all(x["reason"] == "ok" for x in lines), lines
+    assert w.log().count("endpoint.ejected") == w.log().count("endpoint.returned") > 0
+
+
 def test_errors_eject(t):
     """502, 503 and 504 count; 500 is the application's own affair."""
     for status, counts in ((502, True), (503, True), (504, True), (500, False)):

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Load while one origin of three is killed and brought back, again and again: no GET whose answer
-had not begun fails; one whose answer had begun breaks visibly, and is counted apart."""
+had not begun fails; one whose answer had begun breaks visibly, and is counted apart. Origins that
+are stopped and go on."""
 
+import signal
 import subprocess
 import sys
 import threading
@@ -104,3 +106,38 @@ def test_one_of_three_killed_again_and_again(t):
     assert sum(broken) > 0 or n < 64, "no answer had begun at any death"
     return "%d requests, %d deaths, none failed, %d answers broke" % (
         sum(good), rounds, sum(broken))
+
+
+def test_one_of_three_stopped(t):
+    """SIGSTOP: the kernel goes on to accept, nobody answers. A GET is tried elsewhere after per_try;
+    the log says why the endpoint was left out. POST fails with the reason, and is not repeated.
+    After SIGCONT it takes requests again."""
+    addresses = [t.address() for _ in range(3)]
+    processes = [run(t, a) for a in addresses]
+    w = t.start({"upstreams": {"u": {"endpoints": addresses, "balance": {"slow_start": "0s"},
+                                     "ejection": {"consecutive": 2, "duration": "1s"}},
+                               "alone": {"endpoints": addresses[:1]}},
+                 "routes": [{"match": {"path": "/alone"}, "to": "alone",
+                             "timeouts": {"first_byte": "300ms"}},
+                            {"match": {"path": "/*"}, "to": "u", "retry": {"per_try": "300ms"}}]},
+                admin=True)
+    for i in range(6):
+        assert w.get("/warm%d" % i).status == 200
+    processes[0].send_signal(signal.SIGSTOP)
+    try:
+        for i in range(20):
+            assert w.get("/stopped%d" % i).status == 200
+        r = w.ask("POST", "/alone", body=b"x")
+        assert r.status == 504 and r.code == "first_byte_timeout", r
+        line = w.line_for("/alone")
+        assert line["reason"] == "first_byte_timeout" and line["attempts"] == 1, line
+        wire.await_true("ejection", lambda: "endpoint.ejected" in w.log())
+        line = [x for x in w.log().splitlines() if "endpoint.ejected" in x][0]
+        assert addresses[0] in line and "_timeout (consecutive_failures)" in line, line
+        lines = w.await_access(lambda x: x["path"].startswith("/stopped"), 20)
+        assert any(x["attempts"] == 2 for x in lines), "nothing was tried again"
+        assert all(x["reason"] == "ok" for x in lines), lines
+    finally:
+        processes[0].send_signal(signal.SIGCONT)
+    wire.await_true("requests at it again", lambda: w.get("/").status == 200 and any(
+        x["path"] == "/" and x["endpoint"] == addresses[0] for x in w.access()))

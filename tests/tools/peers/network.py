@@ -102,8 +102,8 @@ class Network:
 
     def lossy(self):
         """What comes from afar passes a queue of some packets; what does not fit is lost."""
-        self.away(lambda: self.run(self.tc, *("qdisc replace dev far root tbf rate 40mbit burst 8kb "
-                                              "limit 12kb").split()))
+        queue = "qdisc replace dev far root tbf rate 40mbit burst 8kb limit 12kb"
+        self.away(lambda: self.run(self.tc, *queue.split()))
 
     def lost(self):
         """Packets that were lost so far."""

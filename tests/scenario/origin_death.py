@@ -109,9 +109,9 @@ def test_one_of_three_killed_again_and_again(t):
 
 
 def test_one_of_three_stopped(t):
-    """SIGSTOP: the kernel goes on to accept, nobody answers. A GET is tried elsewhere after per_try;
-    the log says why the endpoint was left out. POST fails with the reason, and is not repeated.
-    After SIGCONT it takes requests again."""
+    """SIGSTOP: the kernel goes on to accept, nobody answers. A GET is tried elsewhere after
+    per_try; the log says why the endpoint was left out. POST fails with the reason, and is not
+    repeated. After SIGCONT it takes requests again."""
     addresses = [t.address() for _ in range(3)]
     processes = [run(t, a) for a in addresses]
     w = t.start({"upstreams": {"u": {"endpoints": addresses, "balance": {"slow_start": "0s"},

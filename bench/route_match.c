@@ -32,6 +32,7 @@ static void build(struct table *t, bool all)
         t->matches[i].path = str_c(path);
         if (t->hosts)
             t->matches[i].host = str_c(mem_printf("h%06zu.example.com", i));
+        t->routes[i].refs = 1;
         t->rules[i] = (struct router_rule){&t->matches[i], &t->routes[i]};
     }
     char *why;

@@ -114,16 +114,26 @@ static struct weir_fetch *take_post(struct post *p)
     return f;
 }
 
+struct looking {
+    const struct weir_proxy *proxy;
+    struct route *found;
+};
+
+static void look_route(void *arg, struct route *r)
+{
+    struct looking *l = arg;
+    const struct embed_conf *c = r->feature_conf[EMBED_FEATURE];
+    if (c->handler == l->proxy)
+        l->found = r;
+}
+
 /* Any route of the proxy leads to its endpoints. */
 static struct route *route_of(const struct weir_fetch *f)
 {
-    const struct snapshot *s = f->on->worker->snapshot;
-    for (uint32_t i = 0; s && i < s->n_routes; i++) {
-        const struct embed_conf *c = s->routes[i]->feature_conf[EMBED_FEATURE];
-        if (c->handler == f->proxy)
-            return s->routes[i];
-    }
-    return NULL;
+    struct looking l = {.proxy = f->proxy};
+    if (f->on->worker->snapshot)
+        snapshot_each(f->on->worker->snapshot, look_route, &l);
+    return l.found;
 }
 
 static void start_here(struct post *p)

@@ -158,7 +158,7 @@ static struct router *build_router(struct build *b, const struct flat_routes *f,
             m->sni = STR("");
         }
         rules.from[rules.n] = &f->v[i];
-        rules.v[rules.n++] = (struct router_rule){m, b->s->routes[i]};
+        rules.v[rules.n++] = (struct router_rule){m, b->routes[i]};
     }
     struct router *r = NULL;
     if (rules.n || !passthrough)
@@ -183,7 +183,7 @@ static void route_aim(struct route *r, struct upstream *u)
 static void attach_upstreams(struct build *b, const struct flat_routes *f)
 {
     for (size_t i = 0; i < f->n; i++) {
-        struct route *r = b->s->routes[i];
+        struct route *r = b->routes[i];
         if (r->action == ROUTE_UPSTREAM && !r->upstream)
             route_aim(r, b->s->upstreams[f->v[i].upstream]);
     }
@@ -192,12 +192,14 @@ static void attach_upstreams(struct build *b, const struct flat_routes *f)
 static void build_routes(struct build *b)
 {
     struct flat_routes f = conf_flatten(b->conf, b->errors);
-    b->s->routes = room(b, f.n * sizeof(struct route *));
+    size_t made = 0;
+    b->routes = mem_new(f.n * sizeof(struct route *));
     for (size_t i = 0; i < f.n && b->errors->n == 0; i++) {
         struct route *r = build_route(b, &f.v[i]);
         if (r)
-            b->s->routes[b->s->n_routes++] = r;
+            b->routes[made++] = r;
     }
+    b->s->n_routes = (uint32_t) made;
     if (b->errors->n == 0)
         b->s->router = build_router(b, &f, false);
     if (b->errors->n == 0)
@@ -207,6 +209,10 @@ static void build_routes(struct build *b)
         build_upstreams(b);
         attach_upstreams(b, &f);
     }
+    /* The routers have their own. */
+    for (size_t i = 0; i < made; i++)
+        route_unref(b->routes[i]);
+    mem_free(b->routes);
     mem_free(f.v);
 }
 
@@ -251,25 +257,25 @@ static struct snapshot *snapshot_new(const struct snapshot_inputs *in)
 static void note_previous(struct build *b)
 {
     const struct snapshot *old = b->in->previous;
-    for (uint32_t i = 0; old && i < old->n_routes; i++)
-        map_set(&b->old_routes, old->routes[i]->name, old->routes[i]);
     for (uint32_t i = 0; old && i < old->n_upstreams; i++)
         map_set(&b->old_upstreams, old->upstreams[i]->name, old->upstreams[i]);
-    if (old && old->fallback)
-        map_set(&b->old_routes, old->fallback->name, old->fallback);
+}
+
+static void look_gone(void *arg, struct route *route)
+{
+    struct build *b = arg;
+    if (!snapshot_named(b->s, route->name))
+        map_set(&b->gone, route->name, route);
 }
 
 /* Routes that the predecessor had and this one has not. */
 static void note_gone(struct build *b)
 {
-    for (uint32_t i = 0; b->old_routes.n && i < b->s->n_routes; i++)
-        map_remove(&b->old_routes, b->s->routes[i]->name);
-    if (b->s->fallback)
-        map_remove(&b->old_routes, b->s->fallback->name);
-    if (b->old_routes.n == 0 || b->errors->n)
+    if (!b->in->previous || b->errors->n)
         return;
-    b->s->gone = gone_routes_new(b->old_routes);
-    b->old_routes = (struct map){0};
+    snapshot_each(b->in->previous, look_gone, b);
+    if (b->gone.n)
+        b->s->gone = gone_routes_new(b->gone);
 }
 
 struct snapshot *snapshot_build_checked(const struct proxy_conf *conf,
@@ -289,7 +295,6 @@ struct snapshot *snapshot_build_checked(const struct proxy_conf *conf,
     note_gone(&b);
     build_shares_drop(&b);
     build_tls_drop(&b);
-    map_fini(&b.old_routes);
     map_fini(&b.old_upstreams);
     if (e->n == 0)
         return b.s;
@@ -320,8 +325,6 @@ void snapshot_free(struct snapshot *s)
         return;
     router_free(s->router);
     router_free(s->passes);
-    for (uint32_t i = 0; i < s->n_routes; i++)
-        route_unref(s->routes[i]);
     route_unref(s->fallback);
     for (uint32_t i = 0; i < s->n_upstreams; i++)
         upstream_unref(s->upstreams[i]);

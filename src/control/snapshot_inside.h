@@ -15,7 +15,8 @@ struct build {
     struct arena *arena;      /* of the snapshot */
     struct map shares;        /* bytes of a source address -> struct feature_share, counted */
     struct map route_shares;  /* bytes of a hash -> struct route_share, counted */
-    struct map old_routes;    /* name -> struct route of the predecessor */
+    struct route **routes;    /* by place in the flat routes; one reference each */
+    struct map gone;          /* names of routes that only the predecessor has */
     struct map old_upstreams; /* name -> struct upstream */
     struct tls_client **tls;  /* of upstreams, by place in conf; one reference each */
 };

@@ -301,11 +301,20 @@ static struct route *route_new(struct build *b, const struct flat_route *f,
     return r;
 }
 
+/* What the predecessor has under that name; NULL: nothing. */
+static struct route *old_route(const struct build *b, struct str name)
+{
+    const struct snapshot *old = b->in->previous;
+    if (old && old->fallback && str_eq(old->fallback->name, name))
+        return old->fallback;
+    return old ? snapshot_named(old, name) : NULL;
+}
+
 struct route *build_route(struct build *b, const struct flat_route *f)
 {
     struct route_share *share = route_share_of(b, f->conf);
     uint64_t content = content_of(b, f, share->hash);
-    struct route *old = map_get(&b->old_routes, f->name);
+    struct route *old = old_route(b, f->name);
     if (old && old->content == content && old->action == f->action)
         return route_ref(old);
     char *why;

@@ -47,14 +47,12 @@ static struct snapshot *build(struct world *w, const char *text, const struct sn
     return s;
 }
 
-static const struct route *named(const struct snapshot *s, const char *name)
+static struct route *named(const struct snapshot *s, const char *name)
 {
-    for (uint32_t i = 0; i < s->n_routes; i++) {
-        if (str_eq(s->routes[i]->name, str_c(name)))
-            return s->routes[i];
-    }
-    fail_msg("no route %s", name);
-    return NULL;
+    struct route *r = snapshot_named(s, str_c(name));
+    if (!r)
+        fail_msg("no route %s", name);
+    return r;
 }
 
 #define UP "upstreams: {o: 127.0.0.1:9000, p: 127.0.0.1:9001}\n"
@@ -162,7 +160,7 @@ static void a_route_outlives_its_snapshot(void **state)
 {
     struct snapshot *s =
         build(*state, UP "routes: [{name: a, to: o, meta: {k: v}, stamp: {text: t}}]\n", NULL);
-    struct route *r = route_ref(s->routes[0]);
+    struct route *r = route_ref(named(s, "a"));
     snapshot_free(s);
     const struct stamp_conf *c = r->feature_conf[1];
     assert_true(str_eq(c->text, STR("t")));
@@ -216,10 +214,10 @@ static void c_code_fills_structs(void **state)
     if (!s)
         fail_msg("refused: %s", errors);
     assert_int_equal(s->n_listeners, 0);
-    assert_int_equal(s->routes[0]->action, ROUTE_HANDLER);
-    assert_ptr_equal(s->routes[0]->handler, greet);
-    assert_int_equal(s->routes[0]->hooks[ON_ACCESS].n, 1);
-    assert_int_equal(s->routes[1]->hooks[ON_ACCESS].n, 0);
+    assert_int_equal(named(s, "/x/*")->action, ROUTE_HANDLER);
+    assert_ptr_equal(named(s, "/x/*")->handler, greet);
+    assert_int_equal(named(s, "/x/*")->hooks[ON_ACCESS].n, 1);
+    assert_int_equal(named(s, "all")->hooks[ON_ACCESS].n, 0);
     snapshot_free(s);
     routes[0].match.path = STR("x*");
     routes[1].to = STR("nowhere");

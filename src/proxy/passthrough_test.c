@@ -19,7 +19,7 @@ static struct {
 
 static void rule(size_t i, const char *name, const char *sni)
 {
-    t.routes[i].name = str_c(name);
+    t.routes[i] = (struct route){.name = str_c(name), .refs = 1};
     t.match[i].host = str_c(sni); /* as the snapshot has it */
     t.rules[i] = (struct router_rule){&t.match[i], &t.routes[i]};
 }

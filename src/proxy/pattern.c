@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pattern.c: PCRE2 with limits.
  * Invariants:
- * 1. A pattern is constant after pattern_new; everything that a match writes is in its run.
+ * 1. A pattern is constant after pattern_new, but for the number of its holders, which no match
+ *    reads; everything that a match writes is in its run.
  * 2. A run's small pieces lie in the arena; a large one (PCRE2's stack, taken only where the JIT
  *    compiler cannot be used) comes from the heap and goes back in pattern_run_end. */
 #include "proxy/pattern.h"
@@ -15,6 +16,7 @@
 
 struct pattern {
     pcre2_code *code;
+    uint32_t refs; /* who free it */
     uint32_t groups;
     bool anchored;
 };
@@ -83,6 +85,7 @@ struct pattern *pattern_new(struct str text, bool anchored, char **why)
         (void) pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
         p = mem_new(sizeof(*p));
         p->code = code;
+        p->refs = 1;
         p->anchored = anchored;
         (void) pcre2_pattern_info(code, PCRE2_INFO_CAPTURECOUNT, &p->groups);
     }
@@ -90,9 +93,15 @@ struct pattern *pattern_new(struct str text, bool anchored, char **why)
     return p;
 }
 
+struct pattern *pattern_ref(struct pattern *p)
+{
+    p->refs++;
+    return p;
+}
+
 void pattern_free(struct pattern *p)
 {
-    if (!p)
+    if (!p || --p->refs > 0)
         return;
     pcre2_code_free(p->code);
     mem_free(p);

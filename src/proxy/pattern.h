@@ -33,7 +33,9 @@ struct pattern_run {
 /* Compiles text; anchored: must match from the subject's first byte (not to its last). A '$'
  * matches at the very end only. NULL: *why (mem_free) says what is wrong and at which byte. */
 struct pattern *pattern_new(struct str text, bool anchored, char **why);
-/* Frees it; NULL is allowed. */
+/* One holder more; main thread. */
+struct pattern *pattern_ref(struct pattern *p);
+/* One less; the last frees it; NULL is allowed. */
 void pattern_free(struct pattern *p);
 /* Highest group number of p. */
 uint32_t pattern_groups(const struct pattern *p);

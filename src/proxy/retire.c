@@ -38,15 +38,6 @@ void gone_routes_unref(struct gone_routes *g)
 
 /* ---- what has to go ------------------------------------------------------------------------ */
 
-static bool route_in_use(const struct snapshot *s, struct str name)
-{
-    for (uint32_t i = 0; i < s->n_routes; i++) {
-        if (str_eq(s->routes[i]->name, name))
-            return true;
-    }
-    return false;
-}
-
 static bool listener_in_use(const struct snapshot *s, struct str address)
 {
     for (uint32_t i = 0; i < s->n_listeners; i++) {
@@ -62,7 +53,7 @@ static bool must_end(const struct retirement *r, const struct exchange *x)
     if (x->started > r->since)
         return false;
     if (r->gone && x->route && map_get(&r->gone->names, x->route->name) &&
-        !route_in_use(now, x->route->name))
+        !snapshot_named(now, x->route->name))
         return true;
     /* A tunnel has no listener any more: it belongs to its route. */
     return x->listener && !listener_in_use(now, x->listener->conf.address);

@@ -85,10 +85,26 @@ struct router_rule {
  * arena. */
 typedef void (*router_trace)(void *arg, const struct route *r, const char *verdict);
 
-/* Builds from rules in file order; strings and routes are borrowed for the router's life, the
- * match_conf structs only for the call. NULL: *why (mem_free) with *bad_rule. */
+/* Builds from rules in file order; strings are borrowed for as long as any router of this line
+ * lives, the match_conf structs only for the call; each route gets one reference more. Names of
+ * routes are unique. NULL: *why (mem_free) with *bad_rule. */
 struct router *router_new(const struct router_rule *rules, size_t n, char **why, size_t *bad_rule);
-/* Frees it; NULL is allowed. */
+/* A router like from, the newest of its line, that shares with it all but a few pieces: without the
+ * rule whose route is called `remove` (empty: none; it is there), and with one more (NULL: none) in
+ * the place of that, else behind all others. Nothing of the rule is borrowed. It costs what the
+ * depth of the tries costs, not their size. from goes on being used until router_keep; freed before
+ * that, the new one leaves no trace. NULL: *why (mem_free). Main thread. */
+struct router *router_change(const struct router *from, struct str remove,
+                             const struct router_rule *rule, char **why);
+/* r takes the place of the one that it was made from: the next change is made from it. */
+void router_keep(struct router *r);
+/* The route of that name, or NULL. Any thread. */
+struct route *router_route(const struct router *r, struct str name);
+/* How many rules. */
+uint32_t router_count(const struct router *r);
+/* Calls fn for the route of each rule, in no order. */
+void router_each(const struct router *r, void (*fn)(void *arg, struct route *route), void *arg);
+/* Frees it; what its line shares goes with the last one. NULL is allowed. Main thread. */
 void router_free(struct router *r);
 /* The route of h; NULL with *fault NO_ROUTE, NO_METHOD (a rule differs only by its method; allow,
  * in a, lists the methods of all such rules, at most 32), MATCH_LIMIT or MEMORY. Allocates only

@@ -3,33 +3,25 @@
  * Invariants:
  * 1. Entries are sorted by host, path kind, path, number of conditions (most first) and file order;
  *    so the rules of a group, and the groups of a host, lie side by side.
- * 2. Numbers of sets and groups count from 1; 0 means none.
- * 3. Every conditions and every pattern is reachable from the router from the moment it exists, so
- *    that router_free frees a half-built one, too. */
+ * 2. Numbers of sets, groups and entries count from 1; 0 means none.
+ * 3. Every conditions and every pattern belongs to an entry from the moment it exists, so that
+ *    router_free frees a half-built router, too. */
 #include <stdlib.h>
 
 #include "base/mem.h"
 #include "http/url.h"
-#include "proxy/router_inside.h"
+#include "proxy/router_store.h"
 
-/* One rule while the router is built. */
-struct entry {
-    struct str host; /* reversed; without "*." */
-    struct str path; /* exact path, prefix without "/" + "*", or regex */
-    struct route *route;
-    struct conditions *conditions;
-    uint32_t order, n_conditions;
-    uint8_t host_kind, path_kind;
-};
+#define SLACK 1024u /* blocks that changes may take before anything has to move */
 
 /* A build in progress. */
 struct building {
     struct router *r;
-    struct entry *entries;
-    struct trie_key *keys; /* of the host being made */
+    struct router_store *s;
+    const struct entry **entries; /* sorted; they lie in the store, which has room for all */
+    struct trie_key *keys;        /* of the host being made */
     struct trie_key *hosts;
-    uint32_t *shorter; /* by group */
-    uint32_t n_hosts;
+    uint32_t n, n_hosts;
     size_t bad;
     char *why;
 };
@@ -44,26 +36,25 @@ static bool fail(struct building *b, size_t rule, char *why)
 /* ---- reading one rule ------------------------------------------------------------------- */
 
 /* Host pattern to kind and reversed key. */
-static bool read_host(struct building *b, struct entry *e, struct rule_text *t, struct str host)
+static bool read_host(struct entry *e, struct arena *a, struct str host, char **why)
 {
     if (host.n == 0)
         return true;
-    struct arena *a = &b->r->arena;
     e->host_kind = str_starts(host, STR("*.")) ? HOST_WILDCARD : HOST_EXACT;
     struct str name = e->host_kind == HOST_WILDCARD ? str_sub(host, 2, host.n) : host;
     struct head parsed = {0};
     if (str_find(name, '*') >= 0)
-        return fail(b, e->order,
-                    mem_printf("host '%.*s': a '*' may only be the whole first label, as in "
-                               "*.example.com; leave host out for any host",
-                               STR_ARG(host)));
-    if (authority_parse(name, a, &parsed) != FAULT_OK || parsed.host.n > HOST_MAX)
-        return fail(b, e->order, mem_printf("host '%.*s' is not a host name", STR_ARG(host)));
-    if (parsed.port)
-        return fail(b, e->order, mem_printf("host '%.*s': write it without a port", STR_ARG(host)));
+        *why = mem_printf("host '%.*s': a '*' may only be the whole first label, as in "
+                          "*.example.com; leave host out for any host",
+                          STR_ARG(host));
+    else if (authority_parse(name, a, &parsed) != FAULT_OK || parsed.host.n > HOST_MAX)
+        *why = mem_printf("host '%.*s' is not a host name", STR_ARG(host));
+    else if (parsed.port)
+        *why = mem_printf("host '%.*s': write it without a port", STR_ARG(host));
+    if (*why)
+        return false;
     char reversed[HOST_MAX];
     e->host = arena_str(a, host_reverse(parsed.host, reversed));
-    t->host = parsed.host;
     return true;
 }
 
@@ -86,7 +77,7 @@ static struct str escape_path(struct arena *a, struct str path)
 }
 
 /* Exact path or prefix to kind and key. */
-static bool read_path(struct building *b, struct entry *e, struct str path)
+static bool read_path(struct entry *e, struct arena *a, struct str path, char **why)
 {
     const char *problem = NULL;
     struct str key = path;
@@ -98,7 +89,6 @@ static bool read_path(struct building *b, struct entry *e, struct str path)
         e->path_kind = PATH_PREFIX;
         key.n--;
     }
-    struct arena *a = &b->r->arena;
     if (path.p[0] != '/')
         problem = "a path begins with '/'";
     else if (str_find(key, '*') >= 0)
@@ -109,41 +99,42 @@ static bool read_path(struct building *b, struct entry *e, struct str path)
         problem = "it is longer than 8192 bytes";
     else if (path_normalise(escape_path(a, key), a, &e->path) != FAULT_OK)
         problem = "it has a bad percent escape or a forbidden byte";
-    if (problem)
-        return fail(b, e->order, mem_printf("path '%.*s': %s", STR_ARG(path), problem));
+    if (problem) {
+        *why = mem_printf("path '%.*s': %s", STR_ARG(path), problem);
+        return false;
+    }
     if (e->path_kind == PATH_PREFIX)
         e->path.n--; /* without its last '/': that is the border */
     return true;
 }
 
-/* Everything of rule number i into its entry. */
-static bool read_rule(struct building *b, const struct router_rule *rule, size_t i)
+bool entry_read(const struct router_rule *rule, struct arena *a, struct entry *e, char **why)
 {
     const struct match_conf *m = rule->match;
-    struct entry *e = &b->entries[i];
-    struct rule_text *t = &b->r->texts[i];
-    *e = (struct entry){.route = rule->route, .order = (uint32_t) i, .path_kind = PATH_ANY};
-    char *why = NULL;
-    bool good = conditions_new(m, &b->r->arena, &e->conditions, &why);
-    if (e->conditions) {
-        e->conditions->next = b->r->conditions;
-        b->r->conditions = e->conditions;
-    }
-    if (!good)
-        return fail(b, i, why);
+    e->route = route_ref(rule->route);
+    e->path_kind = PATH_ANY;
+    if (!conditions_new(m, a, &e->conditions, why))
+        return false;
     e->n_conditions = conditions_count(e->conditions);
-    if (m->path.n && m->path_regex.n)
-        return fail(b, i, mem_printf("path and path_regex exclude each other"));
+    if (m->path.n && m->path_regex.n) {
+        *why = mem_printf("path and path_regex exclude each other");
+        return false;
+    }
     if (m->path_regex.n) {
         e->path_kind = PATH_REGEX;
         e->path = m->path_regex;
     }
-    if (!read_host(b, e, t, m->host) || (m->path.n && !read_path(b, e, m->path)))
-        return false;
-    t->host_kind = e->host_kind;
-    t->path_kind = e->path_kind;
-    t->path = e->path;
-    return true;
+    return read_host(e, a, m->host, why) && (m->path.n == 0 || read_path(e, a, m->path, why));
+}
+
+struct pattern *entry_pattern(const struct entry *e, char **why)
+{
+    char *problem = NULL;
+    struct pattern *p = pattern_new(e->path, true, &problem);
+    if (!p)
+        *why = mem_printf("path_regex '%.*s': %s", STR_ARG(e->path), problem);
+    mem_free(problem);
+    return p;
 }
 
 /* ---- order ------------------------------------------------------------------------------ */
@@ -167,23 +158,27 @@ static int compare_paths(const struct entry *a, const struct entry *b)
     return c ? c : (int) a->path_kind - (int) b->path_kind;
 }
 
+bool entry_before(const struct entry *a, const struct entry *b)
+{
+    if (a->n_conditions != b->n_conditions)
+        return a->n_conditions > b->n_conditions;
+    return a->order < b->order;
+}
+
 static int compare_entries(const void *pa, const void *pb)
 {
-    const struct entry *a = pa, *b = pb;
+    const struct entry *a = *(const struct entry *const *) pa;
+    const struct entry *b = *(const struct entry *const *) pb;
     int c = compare_hosts(a, b);
     if (c == 0)
         c = compare_paths(a, b);
-    if (c)
-        return c;
-    if (a->n_conditions != b->n_conditions)
-        return a->n_conditions > b->n_conditions ? -1 : 1;
-    return a->order < b->order ? -1 : 1;
+    return c ? c : entry_before(a, b) ? -1 : 1;
 }
 
 /* Regexes of a host go by the file order of the first rule that has them. */
 struct regex_order {
     struct regex_path path;
-    uint32_t order;
+    uint64_t order;
 };
 
 static int compare_regexes(const void *pa, const void *pb)
@@ -194,45 +189,54 @@ static int compare_regexes(const void *pa, const void *pb)
 
 /* ---- making groups, sets and tries ------------------------------------------------------ */
 
-/* Makes a group of the entries from number i on that have its host and path; returns how many. */
-static size_t make_group(struct building *b, size_t i, uint32_t *first_order)
+/* How many entries from number i on have its host and path; *order: the least of theirs. */
+static uint32_t alike(const struct building *b, size_t i, uint64_t *order)
 {
-    struct router *r = b->r;
-    const struct entry *e = b->entries;
-    size_t n = 0;
-    uint32_t group = ++r->n_groups;
-    *first_order = e[i].order;
-    while (i + n < r->n_rules && compare_hosts(&e[i], &e[i + n]) == 0 &&
-           compare_paths(&e[i], &e[i + n]) == 0) {
-        const struct entry *x = &e[i + n];
-        r->rules[i + n] = (struct rule){x->route, x->conditions, x->order, group};
-        r->texts[x->order].rule = (uint32_t) (i + n);
-        if (x->order < *first_order)
-            *first_order = x->order;
-        n++;
-    }
-    r->groups[group] = (struct group){e[i].route, e[i].conditions, (uint32_t) i, (uint32_t) n, 0};
+    const struct entry *const *e = b->entries;
+    uint32_t n = 0;
+    *order = e[i]->order;
+    for (; i + n < b->n && compare_hosts(e[i], e[i + n]) == 0 && compare_paths(e[i], e[i + n]) == 0;
+         n++)
+        *order = e[i + n]->order < *order ? e[i + n]->order : *order;
     return n;
 }
 
-/* Compiles the regexes of a set, which lie at its end of router.regexes, and sorts them. */
-static bool make_regexes(struct building *b, struct host_set *set, struct regex_order *found)
+/* Makes a group of the n entries from number i on. */
+static uint32_t make_group(struct building *b, size_t i, uint32_t n)
 {
-    struct router *r = b->r;
-    qsort(found, set->n_regex, sizeof(*found), compare_regexes);
-    for (uint32_t i = 0; i < set->n_regex; i++) {
-        const struct rule *rule = &r->rules[r->groups[found[i].path.group].first];
-        char *why = NULL;
-        struct str text = r->texts[rule->order].path;
-        found[i].path.pattern = pattern_new(text, true, &why);
-        if (!found[i].path.pattern) {
-            char *all = mem_printf("path_regex '%.*s': %s", STR_ARG(text), why);
-            mem_free(why);
-            return fail(b, rule->order, all);
-        }
-        r->regexes[r->n_regexes++] = found[i].path;
+    uint32_t group = store_take(b->s, SLAB_GROUPS, 1), first = store_take(b->s, SLAB_RULES, n);
+    const struct entry *const *e = b->entries + i;
+    *(struct group *) store_at(b->s, SLAB_GROUPS, group) =
+        (struct group){e[0]->route, e[0]->conditions, first, n};
+    const struct entry *zero = store_at(b->s, SLAB_ENTRIES, 0);
+    struct rule *rules = store_at(b->s, SLAB_RULES, first);
+    for (uint32_t k = 0; k < n; k++)
+        rules[k] = (struct rule){e[k]->route, e[k]->conditions, (uint32_t) (e[k] - zero)};
+    return group;
+}
+
+/* Compiles the regex that the n entries from number i on have. NULL: said why. */
+static const struct pattern *make_regex(struct building *b, size_t i, uint32_t n)
+{
+    char *why = NULL;
+    struct pattern *p = entry_pattern(b->entries[i], &why);
+    if (!p) {
+        fail(b, (size_t) b->entries[i]->order / ORDER_STEP - 1, why);
+        return NULL;
     }
-    return true;
+    for (uint32_t k = 0; k < n; k++)
+        ((struct entry *) (uintptr_t) b->entries[i + k])->pattern = k ? pattern_ref(p) : p;
+    return p;
+}
+
+/* The regexes of a set, in order. */
+static void place_regexes(struct building *b, struct host_set *set, struct regex_order *found)
+{
+    qsort(found, set->n_regex, sizeof(*found), compare_regexes);
+    set->first_regex = store_take(b->s, SLAB_REGEXES, set->n_regex);
+    struct regex_path *to = store_at(b->s, SLAB_REGEXES, set->first_regex);
+    for (uint32_t i = 0; i < set->n_regex; i++)
+        to[i] = found[i].path;
 }
 
 /* Files a group under its path. */
@@ -250,30 +254,34 @@ static void file_group(struct building *b, const struct entry *e, uint32_t group
 }
 
 /* Makes the set of all entries that have the host of number i; *end is behind them. */
-static bool make_set(struct building *b, size_t i, size_t *end)
+static bool make_set(struct building *b, size_t i, uint32_t number, size_t *end)
 {
-    struct router *r = b->r;
-    struct host_set *set = &r->sets[++r->n_sets];
-    *set = (struct host_set){.first_regex = r->n_regexes};
+    struct host_set set = {0};
     struct regex_order *found = NULL;
     size_t n_keys = 0, at = i, n;
-    for (; at < r->n_rules && compare_hosts(&b->entries[i], &b->entries[at]) == 0; at += n) {
-        const struct entry *e = &b->entries[at];
-        uint32_t order;
-        n = make_group(b, at, &order);
+    bool good = true;
+    for (; at < b->n && good && compare_hosts(b->entries[i], b->entries[at]) == 0; at += n) {
+        const struct entry *e = b->entries[at];
+        uint64_t order;
+        n = alike(b, at, &order);
+        uint32_t group = make_group(b, at, (uint32_t) n);
         if (e->path_kind == PATH_ANY) {
-            set->any = r->n_groups;
+            set.any = group;
         } else if (e->path_kind == PATH_REGEX) {
-            found = mem_resize(found, (set->n_regex + 1) * sizeof(*found));
-            found[set->n_regex++] = (struct regex_order){{NULL, r->n_groups}, order};
+            found = mem_resize(found, (set.n_regex + 1) * sizeof(*found));
+            found[set.n_regex++] =
+                (struct regex_order){{make_regex(b, at, (uint32_t) n), group}, order};
+            good = b->why == NULL;
         } else {
-            file_group(b, e, r->n_groups, &n_keys);
+            file_group(b, e, group, &n_keys);
         }
     }
     *end = at;
-    set->paths = forest_add(&r->forest, b->keys, n_keys, PATH_BORDER, b->shorter);
-    bool good = set->n_regex == 0 || make_regexes(b, set, found);
+    set.paths = trie_make(&b->s->tries, b->keys, n_keys);
+    if (set.n_regex)
+        place_regexes(b, &set, found);
     mem_free(found);
+    *(struct host_set *) store_at(b->s, SLAB_SETS, number) = set;
     return good;
 }
 
@@ -295,71 +303,67 @@ static void file_set(struct building *b, const struct entry *e, uint32_t set)
         last->prefix = set;
 }
 
+static bool read_rules(struct building *b, const struct router_rule *rules)
+{
+    for (uint32_t i = 0; i < b->n; i++) {
+        struct entry *e = store_at(b->s, SLAB_ENTRIES, store_take(b->s, SLAB_ENTRIES, 1));
+        char *why = NULL;
+        b->entries[i] = e;
+        e->order = b->s->last_order += ORDER_STEP;
+        if (!entry_read(&rules[i], &b->s->arena, e, &why))
+            return fail(b, i, why);
+    }
+    return true;
+}
+
 static bool build(struct building *b, const struct router_rule *rules)
 {
     struct router *r = b->r;
-    for (size_t i = 0; i < r->n_rules; i++) {
-        if (!read_rule(b, &rules[i], i))
+    slab_reserve(&b->s->slabs[SLAB_ENTRIES], (uint64_t) b->n + SLACK);
+    slab_reserve(&b->s->slabs[SLAB_RULES], (uint64_t) b->n + SLACK);
+    slab_reserve(&b->s->slabs[SLAB_GROUPS], (uint64_t) b->n + SLACK);
+    slab_reserve(&b->s->slabs[SLAB_CELLS], (uint64_t) b->n + SLACK);
+    names_init(r, b->n);
+    if (!read_rules(b, rules))
+        return false;
+    for (uint32_t i = 0; i < b->n; i++)
+        names_add(r, i + 1);
+    qsort(b->entries, b->n, sizeof(*b->entries), compare_entries);
+    for (size_t i = 0, end; i < b->n; i = end) {
+        uint32_t set = store_take(b->s, SLAB_SETS, 1);
+        if (!make_set(b, i, set, &end))
             return false;
+        file_set(b, b->entries[i], set);
     }
-    qsort(b->entries, r->n_rules, sizeof(*b->entries), compare_entries);
-    for (size_t i = 0, end; i < r->n_rules; i = end) {
-        if (!make_set(b, i, &end))
-            return false;
-        file_set(b, &b->entries[i], r->n_sets);
-    }
-    r->hosts = forest_add(&r->forest, b->hosts, b->n_hosts, HOST_BORDER, r->shorter_host);
-    for (uint32_t g = 1; g <= r->n_groups; g++)
-        r->groups[g].shorter = b->shorter[g];
+    r->hosts = trie_make(&b->s->tries, b->hosts, b->n_hosts);
+    r->n_rules = b->n;
+    slab_reserve(&b->s->tries.nodes, (uint64_t) b->s->tries.nodes.n + SLACK);
+    slab_reserve(&b->s->tries.table, (uint64_t) b->s->tries.table.n + SLACK * 8);
     return true;
 }
 
 struct router *router_new(const struct router_rule *rules, size_t n, char **why, size_t *bad_rule)
 {
-    struct router *r = mem_new(sizeof(*r));
-    arena_init(&r->arena, NULL, SIZE_MAX);
-    r->n_rules = (uint32_t) n;
-    r->rules = mem_new(n * sizeof(*r->rules));
-    r->texts = mem_new(n * sizeof(*r->texts));
-    r->groups = mem_new((n + 1) * sizeof(*r->groups));
-    r->sets = mem_new((n + 1) * sizeof(*r->sets));
-    r->shorter_host = mem_new((n + 1) * sizeof(*r->shorter_host));
-    r->regexes = mem_new(n * sizeof(*r->regexes));
+    struct router *r = router_store_new();
     struct building b = {
         .r = r,
+        .s = r->store,
+        .n = (uint32_t) n,
         .entries = mem_new(n * sizeof(*b.entries)),
         .keys = mem_new(n * sizeof(*b.keys)),
         .hosts = mem_new(n * sizeof(*b.hosts)),
-        .shorter = mem_new((n + 1) * sizeof(*b.shorter)),
     };
-    bool good = n < UINT32_MAX / 2 ? build(&b, rules) : fail(&b, 0, mem_printf("too many routes"));
+    bool good = n < UINT32_MAX / 4 ? build(&b, rules) : fail(&b, 0, mem_printf("too many routes"));
     mem_free(b.entries);
     mem_free(b.keys);
     mem_free(b.hosts);
-    mem_free(b.shorter);
-    if (good)
+    if (good) {
+        router_look(r);
+        router_keep(r);
         return r;
+    }
     *why = b.why;
     *bad_rule = b.bad;
     router_free(r);
     return NULL;
-}
-
-void router_free(struct router *r)
-{
-    if (!r)
-        return;
-    for (struct conditions *c = r->conditions; c; c = c->next)
-        conditions_free(c);
-    for (uint32_t i = 0; i < r->n_regexes; i++)
-        pattern_free(r->regexes[i].pattern);
-    forest_free(&r->forest);
-    mem_free(r->rules);
-    mem_free(r->texts);
-    mem_free(r->groups);
-    mem_free(r->sets);
-    mem_free(r->shorter_host);
-    mem_free(r->regexes);
-    arena_fini(&r->arena);
-    mem_free(r);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* router_inside: what the files of the router share. Built on the main thread by router.c,
- * constant afterwards, read by any thread. Nothing outside router*.c includes this.
+/* router_inside: what the files of the router share. A router is a version of a store: built on the
+ * main thread by router.c, derived from its predecessor by router_change.c, constant afterwards,
+ * read by any thread. Nothing outside router*.c includes this.
  *
  * Which rule answers a request: the most specific one whose conditions all hold.
  *   1. Host: the exact host, then the longest `*.wildcard`, then rules without a host.
@@ -13,11 +14,13 @@
 #ifndef WEIR_PROXY_ROUTER_INSIDE_H
 #define WEIR_PROXY_ROUTER_INSIDE_H
 
+#include "base/list.h"
 #include "proxy/pattern.h"
 #include "proxy/route.h"
 #include "proxy/trie.h"
 
 #define HOST_MAX 255u          /* bytes of a host that can be named; longer ones match no name */
+#define ORDER_STEP 16u         /* between neighbours in a file */
 #define PATTERN_PATH_MAX 8192u /* bytes of a path pattern */
 #define PATH_BORDER ((struct trie_border){'/', true})
 #define HOST_BORDER ((struct trie_border){'.', false})
@@ -45,15 +48,13 @@ struct conditions {
     const struct str *alpn; /* one of which is offered */
     bool sni_wild;
     struct condition *headers, *query;
-    struct conditions *next; /* all of the router: to free regexes */
 };
 
 /* One rule. Rules of one host and path pattern lie side by side, best first. */
 struct rule {
     struct route *route;
     const struct conditions *conditions; /* NULL: none */
-    uint32_t order;                      /* place in the file */
-    uint32_t group;
+    uint32_t entry;
 };
 
 /* The rules of one host and path pattern. Numbered from 1. What answers most requests is here, so
@@ -62,12 +63,11 @@ struct group {
     struct route *route;                 /* of the first rule */
     const struct conditions *conditions; /* of the first rule */
     uint32_t first, n;                   /* rules */
-    uint32_t shorter; /* group of the next shorter prefix of the host that matches too; 0: none */
 };
 
 /* A path_regex of a host: in file order. */
 struct regex_path {
-    struct pattern *pattern;
+    const struct pattern *pattern; /* of its rules' entries */
     uint32_t group;
 };
 
@@ -78,26 +78,78 @@ struct host_set {
     uint32_t first_regex, n_regex; /* in router.regexes */
 };
 
-/* The text of a rule, for explain: by file order. */
-struct rule_text {
-    struct str host, path; /* as matched: lower case, normalised */
+/* What a rule is beside its place: for explain, changes and the end. Numbered from 1. */
+struct entry {
+    struct route *route; /* one reference */
+    struct conditions *conditions;
+    struct pattern *pattern; /* PATH_REGEX: one reference */
+    struct str host, path;   /* as matched: host reversed, without "*."; path normalised */
+    struct arena *own;       /* of a rule that was added to a router: holds its texts; else NULL */
+    uint64_t order;          /* grows with the place in the file */
+    uint32_t n_conditions;
     uint8_t host_kind, path_kind;
-    uint32_t rule;
 };
 
+/* Entries whose route's names have the same hash lie in a list of cells; page by page. */
+struct cell {
+    uint32_t entry, next;
+};
+
+#define NAMES_PAGE 64u
+struct names_page {
+    uint32_t first[NAMES_PAGE]; /* cells */
+};
+
+/* The index of rules by name. */
+struct names {
+    uint32_t pages, n_pages; /* block in the table: numbers of pages; n_pages: a power of two */
+};
+
+enum slab_kind {
+    SLAB_NODES,
+    SLAB_TABLE,
+    SLAB_SETS,
+    SLAB_GROUPS,
+    SLAB_RULES,
+    SLAB_REGEXES,
+    SLAB_ENTRIES,
+    SLAB_CELLS,
+    SLAB_PAGES,
+    SLABS
+};
+
+/* A block of a store. */
+struct piece {
+    uint32_t at, n;
+    uint8_t slab; /* enum slab_kind */
+};
+
+struct pieces {
+    struct piece *v;
+    size_t n, cap;
+};
+
+/* Where versions of a router live that share what is alike in them. */
 struct router {
-    struct arena arena;
+    /* What a match reads. */
     struct forest forest;
     uint32_t hosts; /* root of the trie of reversed hosts: values are sets */
     uint32_t any;   /* set of the rules without a host; 0: none */
-    struct host_set *sets;
-    uint32_t *shorter_host; /* by set: next shorter wildcard that matches too; 0: none */
-    struct group *groups;
-    struct rule *rules;
-    struct regex_path *regexes;
-    struct rule_text *texts;
-    struct conditions *conditions;
-    uint32_t n_rules, n_groups, n_sets, n_regexes;
+    const struct host_set *sets;
+    const struct group *groups;
+    const struct rule *rules;
+    const struct regex_path *regexes;
+    const struct entry *entries;
+    /* The rest. */
+    struct names names;
+    const struct cell *cells;
+    const struct names_page *pages;
+    uint32_t n_rules;
+    struct router_store *store;
+    struct slab_memory *held[SLABS]; /* one reference each */
+    struct list_node node;           /* in store->versions */
+    struct pieces left;              /* what its successor did without */
+    bool kept, freed;
 };
 
 /* One match in progress. */
@@ -137,5 +189,11 @@ enum verdict conditions_test(const struct conditions *c, struct walk *w,
 struct route *router_walk(struct walk *w);
 /* Reverses s, at most HOST_MAX bytes, into out. */
 struct str host_reverse(struct str s, char out[HOST_MAX]);
+/* Fills e from rule, all but order and pattern; texts go into a. False: *why. */
+bool entry_read(const struct router_rule *rule, struct arena *a, struct entry *e, char **why);
+/* The pattern of an entry with a path_regex. NULL: *why. */
+struct pattern *entry_pattern(const struct entry *e, char **why);
+/* Which of two rules of one host and path goes first. */
+bool entry_before(const struct entry *a, const struct entry *b);
 
 #endif

@@ -100,6 +100,23 @@ static inline struct trie_hit find_path(const struct router *r, uint32_t root, s
     return forest_find(&r->forest, root, path, PATH_BORDER);
 }
 
+/* The prefixes of a set that take path in, but for the longest, from the next shorter on. */
+static struct route *walk_shorter(struct walk *w, const struct host_set *set)
+{
+    const struct forest *f = &w->router->forest;
+    struct str path = w->head->path;
+    uint32_t group, n = 0;
+    struct route *route = NULL;
+    if (path.n && path.p[0] == '/')
+        n = forest_prefixes(f, set->paths, path, PATH_BORDER, UINT32_MAX, &group);
+    while (n > 1 && !route && w->fault == FAULT_OK) {
+        n--;
+        (void) forest_prefixes(f, set->paths, path, PATH_BORDER, n - 1, &group);
+        route = walk_group(w, group);
+    }
+    return route;
+}
+
 /* The long way through a set: regexes, conditions, shorter prefixes. */
 static __attribute__((noinline)) struct route *walk_all(struct walk *w, const struct host_set *set,
                                                         struct trie_hit hit)
@@ -109,9 +126,10 @@ static __attribute__((noinline)) struct route *walk_all(struct walk *w, const st
         route = walk_group(w, hit.exact);
     if (!route && set->n_regex && w->fault == FAULT_OK)
         route = walk_regexes(w, set);
-    for (uint32_t g = hit.prefix; g && !route && w->fault == FAULT_OK;
-         g = w->router->groups[g].shorter)
-        route = walk_group(w, g);
+    if (!route && hit.prefix && w->fault == FAULT_OK)
+        route = walk_group(w, hit.prefix);
+    if (!route && hit.prefix && w->fault == FAULT_OK)
+        route = walk_shorter(w, set);
     if (!route && set->any && w->fault == FAULT_OK)
         route = walk_group(w, set->any);
     return route;
@@ -130,6 +148,21 @@ static inline struct route *walk_set(struct walk *w, uint32_t n)
     return g->route;
 }
 
+/* The sets of wildcards that take the host in, but for the longest. */
+static struct route *walk_wider(struct walk *w, struct str reversed)
+{
+    const struct router *r = w->router;
+    struct route *route = NULL;
+    uint32_t set,
+        n = forest_prefixes(&r->forest, r->hosts, reversed, HOST_BORDER, UINT32_MAX, &set);
+    while (n > 1 && !route && w->fault == FAULT_OK) {
+        n--;
+        (void) forest_prefixes(&r->forest, r->hosts, reversed, HOST_BORDER, n - 1, &set);
+        route = walk_set(w, set);
+    }
+    return route;
+}
+
 /* Sets that name the request's host: the exact one, then wildcards from the longest. */
 static __attribute__((noinline)) struct route *walk_named(struct walk *w)
 {
@@ -137,12 +170,13 @@ static __attribute__((noinline)) struct route *walk_named(struct walk *w)
     char reversed[HOST_MAX];
     if (host.n == 0 || host.n > HOST_MAX)
         return NULL;
-    struct trie_hit hit = forest_find(&w->router->forest, w->router->hosts,
-                                      host_reverse(host, reversed), HOST_BORDER);
+    struct str key = host_reverse(host, reversed);
+    struct trie_hit hit = forest_find(&w->router->forest, w->router->hosts, key, HOST_BORDER);
     struct route *route = hit.exact ? walk_set(w, hit.exact) : NULL;
-    for (uint32_t s = hit.prefix; s && !route && w->fault == FAULT_OK;
-         s = w->router->shorter_host[s])
-        route = walk_set(w, s);
+    if (!route && hit.prefix && w->fault == FAULT_OK)
+        route = walk_set(w, hit.prefix);
+    if (!route && hit.prefix && w->fault == FAULT_OK)
+        route = walk_wider(w, key);
     return route;
 }
 

@@ -29,7 +29,7 @@ static struct {
 static struct match_conf *rule(const char *name, const char *host, const char *path)
 {
     size_t i = t.n++;
-    t.routes[i].name = str_c(name);
+    t.routes[i] = (struct route){.name = str_c(name), .refs = 1};
     t.match[i].host = str_c(host);
     if (path[0] == '~')
         t.match[i].path_regex = str_c(path + 1);

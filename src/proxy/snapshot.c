@@ -33,6 +33,20 @@ void snapshot_unuse(struct snapshot *s, uint32_t worker)
         snapshot_drop(s);
 }
 
+struct route *snapshot_named(const struct snapshot *s, struct str name)
+{
+    struct route *r = s->router ? router_route(s->router, name) : NULL;
+    return r || !s->passes ? r : router_route(s->passes, name);
+}
+
+void snapshot_each(const struct snapshot *s, void (*fn)(void *arg, struct route *route), void *arg)
+{
+    if (s->router)
+        router_each(s->router, fn, arg);
+    if (s->passes)
+        router_each(s->passes, fn, arg);
+}
+
 struct route *snapshot_route(const struct snapshot *s, struct head *h, struct arena *a,
                              enum fault *fault, struct str *allow)
 {

@@ -24,11 +24,10 @@ struct snapshot {
     uint64_t generation; /* 1, 2, ... */
     struct listener_spec *listeners;
     uint32_t n_listeners;
-    struct router *router; /* of requests */
-    bool asks_sni;         /* a rule of router has match.sni */
-    struct router *passes; /* of connections, whose host is the name asked for; NULL: none */
-    struct route **routes; /* one reference each, file order, flattened */
-    uint32_t n_routes;
+    struct router *router;       /* of requests */
+    bool asks_sni;               /* a rule of router has match.sni */
+    struct router *passes;       /* of connections, whose host is the name asked for; NULL: none */
+    uint32_t n_routes;           /* of both, which hold them */
     struct upstream **upstreams; /* one reference each */
     uint32_t n_upstreams;
     const struct feature_set *features;
@@ -60,6 +59,10 @@ void snapshot_unuse(struct snapshot *s, uint32_t worker);
  * before it was given s. Any thread. */
 void snapshot_drop(struct snapshot *s);
 
+/* The route of that name, or NULL. Any thread. */
+struct route *snapshot_named(const struct snapshot *s, struct str name);
+/* Calls fn for each route, in no order. */
+void snapshot_each(const struct snapshot *s, void (*fn)(void *arg, struct route *route), void *arg);
 /* The route of h as router_match finds it. Where its settings (without a match: the top level's)
  * say slashes: merge and that changes h->path, the merged path is routed anew: the path that is
  * forwarded is always the one that was matched. Any thread. */

@@ -92,9 +92,9 @@ static void what_is_forwarded_is_what_was_matched(void **state)
                       keep = {.path = STR("//keep/*")};
     struct settings_conf keeps = {.slashes = SLASH_KEEP}, merges = {.slashes = SLASH_MERGE};
     struct route fallback = {.refs = 1, .settings = &keeps};
-    struct route routes[] = {{.name = STR("admin"), .settings = &keeps},
-                             {.name = STR("all"), .settings = &merges},
-                             {.name = STR("keep"), .settings = &keeps}};
+    struct route routes[] = {{.name = STR("admin"), .refs = 1, .settings = &keeps},
+                             {.name = STR("all"), .refs = 1, .settings = &merges},
+                             {.name = STR("keep"), .refs = 1, .settings = &keeps}};
     struct router_rule rules[] = {{&admin, &routes[0]}, {&all, &routes[1]}, {&keep, &routes[2]}};
     char *why;
     size_t bad;

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* trie: compressed radix tries in one array of cache-line nodes: from a path or a reversed host to
- * the exact key and the longest prefix key, in one walk. Built once by the router (main thread),
- * constant afterwards, read by any thread. A lookup never allocates. */
+ * the exact key and the longest prefix key, in one walk. Made and changed by the router (main
+ * thread): a change copies the nodes on its way and leaves those there are as they are, for other
+ * threads read them. A lookup never allocates. */
 #ifndef WEIR_PROXY_TRIE_H
 #define WEIR_PROXY_TRIE_H
 
 #include <stdalign.h>
 
+#include "base/slab.h"
 #include "base/str.h"
 
 #define TRIE_KEYS 16u  /* scattered children found by comparing bytes; more: a table of 256 */
@@ -32,12 +34,10 @@ struct trie_node {
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "trie_child counts from the low byte");
 
-/* Many tries in one array. Zero-initialised is empty. */
+/* What a lookup reads of many tries. */
 struct forest {
-    struct trie_node *nodes; /* number 0 is no node */
-    uint32_t n, cap;
-    uint32_t *table; /* child numbers of wide nodes, 256 each; 0: none */
-    uint32_t n_table, cap_table;
+    const struct trie_node *nodes; /* number 0 is no node */
+    const uint32_t *table;         /* child numbers of wide nodes, 256 each; 0: none */
 };
 
 /* What ends a segment, and so a prefix. */
@@ -58,13 +58,36 @@ struct trie_hit {
     uint32_t prefix; /* value of the longest prefix key, ended by a border; 0: none */
 };
 
-/* Adds a trie of n keys, sorted by str_cmp, no two equal. Sets shorter[value] of each prefix key
- * to the value of the next shorter prefix key that matches all that it matches, or 0. Returns its
- * root. */
-uint32_t forest_add(struct forest *f, const struct trie_key *keys, size_t n,
-                    struct trie_border border, uint32_t *shorter);
+/* Where tries are made and changed. */
+struct trie_store {
+    struct slab nodes, table;
+    /* Told of each block that came to be and of each that a new root no longer leads to; NULL:
+     * nobody wants to know. */
+    void (*made)(void *arg, const struct slab *of, uint32_t at, uint32_t n);
+    void (*left)(void *arg, const struct slab *of, uint32_t at, uint32_t n);
+    void *arg;
+};
+
+/* An empty store. */
+void trie_store_init(struct trie_store *s);
 /* Frees all tries. */
-void forest_free(struct forest *f);
+void trie_store_fini(struct trie_store *s);
+/* What may be read of s until the next change. */
+struct forest trie_store_view(const struct trie_store *s);
+/* Adds a trie of n keys, sorted by str_cmp, no two equal. Returns its root. */
+uint32_t trie_make(struct trie_store *s, const struct trie_key *keys, size_t n);
+
+/* Which of a key's two values. */
+enum trie_kind { TRIE_EXACT, TRIE_PREFIX };
+
+/* The value of the key itself; 0: none. */
+uint32_t trie_get(const struct trie_store *s, uint32_t root, struct str key, enum trie_kind kind);
+/* A trie like that at root in which the key has that value (not 0); root 0 is the empty one.
+ * Returns its root; that at root stays. */
+uint32_t trie_put(struct trie_store *s, uint32_t root, struct str key, enum trie_kind kind,
+                  uint32_t value);
+/* The same without that value, which is there. 0: nothing is left. */
+uint32_t trie_take(struct trie_store *s, uint32_t root, struct str key, enum trie_kind kind);
 
 /* The n < TRIE_LABEL + 1 bytes of a label are at p; without a call for the short ones. */
 static inline bool trie_label_at(const char *p, const char *label, size_t n)
@@ -133,5 +156,10 @@ static inline struct trie_hit forest_find(const struct forest *f, uint32_t root,
     }
     return hit;
 }
+
+/* The values of the prefix keys that match s, as in forest_find, but counted: how many there are;
+ * *value is that of number `want`, from 0, the shortest. */
+uint32_t forest_prefixes(const struct forest *f, uint32_t root, struct str s,
+                         struct trie_border border, uint32_t want, uint32_t *value);
 
 #endif

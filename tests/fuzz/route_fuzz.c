@@ -247,7 +247,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
     struct input in = {bytes, n_bytes};
     struct plain rules[RULES] = {0};
     struct match_conf matches[RULES];
-    struct route routes[RULES];
+    struct route routes[RULES] = {0};
     struct router_rule list[RULES];
     struct arena a;
     arena_init(&a, NULL, SIZE_MAX);
@@ -255,6 +255,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
     for (size_t i = 0; i < n; i++) {
         make_rule(&in, &rules[i]);
         make_match(&rules[i], &matches[i], &a);
+        routes[i].refs = 1;
         list[i] = (struct router_rule){&matches[i], &routes[i]};
     }
     char *why = NULL;

@@ -398,17 +398,24 @@ bool server_begin_config(struct server *s, struct config *c, char **why)
     struct live_next next;
     struct snapshot *made = NULL;
     live_init(&s->live, &feature_registry, &ops, s);
-    live_open(&s->live, c->loaded->file->state_dir);
-    if (load_changes(s, c, LIVE_START, &next, why))
-        made = build_and_keep(s, c, &next, why);
+    bool follows = s->start->follows; /* then what cannot be had is no reason to lose anything */
+    live_open(&s->live, c->loaded->file->state_dir, follows ? server_left_changes(s) : NULL);
+    if (load_changes(s, c, follows ? LIVE_KEEP : LIVE_START, &next, why))
+        made = follows ? build(s, c, why) : build_and_keep(s, c, &next, why);
     if (!made) {
         live_next_fini(&next);
         config_fini(c);
         return false;
     }
-    history_open(&s->history, c->loaded->file->state_dir);
     put_to_use(s, c, made);
-    record(s, ORIGIN_START, "");
     live_adopt(&s->live, &next);
+    if (!follows)
+        server_begin_history(s);
     return true;
+}
+
+void server_begin_history(struct server *s)
+{
+    history_open(&s->history, s->config.loaded->file->state_dir);
+    record(s, ORIGIN_START, "");
 }

@@ -5,10 +5,13 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 
 bool channel_open(int ends[2])
 {
@@ -22,6 +25,38 @@ struct channel_message channel_make(enum channel_kind kind, uint32_t number, str
     if (n)
         memcpy(m.text, text.p, n);
     return m;
+}
+
+int channel_memfd(struct str text)
+{
+    int fd = memfd_create("weir", MFD_CLOEXEC);
+    size_t at = 0;
+    while (fd >= 0 && at < text.n) {
+        ssize_t n = write(fd, text.p + at, text.n - at);
+        if (n <= 0) {
+            close(fd);
+            return -1;
+        }
+        at += (size_t) n;
+    }
+    return fd;
+}
+
+char *channel_memfd_text(int fd, size_t most, size_t *n)
+{
+    struct stat st;
+    *n = 0;
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return NULL;
+    size_t size = (size_t) st.st_size < most ? (size_t) st.st_size : most;
+    char *text = mem_new(size + 1);
+    while (*n < size) {
+        ssize_t got = pread(fd, text + *n, size - *n, (off_t) *n);
+        if (got <= 0)
+            break;
+        *n += (size_t) got;
+    }
+    return text;
 }
 
 /* Room for one descriptor, aligned as the macros want it. */

@@ -19,11 +19,18 @@ enum channel_kind {
     CHANNEL_STOP,       /* finish what runs, then exit 0 */
     CHANNEL_SOCKET,     /* a listening socket; number: how many follow, text: the address */
     CHANNEL_REFUSED,    /* no socket; text says why */
+    CHANNEL_FREEZE,     /* a successor starts: change nothing from now on, and say what there is */
+    CHANNEL_THAW,       /* nothing came of it: go on as before */
+    CHANNEL_RETIRE,     /* the successor is ready: accept no more, finish what runs, then exit 0 */
+    CHANNEL_GO,         /* to the successor: serve; with the marks of health, if there are any */
     /* server to supervisor */
-    CHANNEL_READY,    /* serving */
+    CHANNEL_READY,    /* serving; of a successor: able to; text: its version */
     CHANNEL_RELOADED, /* number: what it came to; good: the new text comes as a memfd */
     CHANNEL_LISTEN,   /* open text; number: how many sockets, backlog: their queue */
     CHANNEL_UNLISTEN, /* close text: no longer configured */
+    CHANNEL_FROZEN,   /* answers FREEZE, with what was changed at run time as a memfd */
+    CHANNEL_RETIRED,  /* answers RETIRE: accepts no more; number: ms it may take, with the marks */
+    CHANNEL_FAILED,   /* of a successor: it cannot serve; why comes as a memfd */
     CHANNEL_KINDS
 };
 
@@ -47,6 +54,10 @@ struct channel_message channel_make(enum channel_kind kind, uint32_t number, str
 /* Sends m and, when fd is not -1, a copy of it. Waits while the other end is slow to read. False:
  * the other end is gone. */
 bool channel_send(int end, const struct channel_message *m, int fd);
+/* A memfd that holds text, to be sent; -1: the kernel refused. */
+int channel_memfd(struct str text);
+/* What such a descriptor holds, at most `most` bytes of it; NULL: nothing. For mem_free. */
+char *channel_memfd_text(int fd, size_t most, size_t *n);
 /* Receives the next message; waits at most wait_us (0: not at all). *fd: a descriptor that came
  * with it, owned by the caller, or -1. IO_EOF: the other end is gone; IO_ERR: a message that no
  * version of Weir sends. */

@@ -2,10 +2,7 @@
 /* config.c: see config.h. */
 #include "app/config.h"
 
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
+#include "app/channel.h"
 #include "base/file_io.h"
 #include "base/mem.h"
 #include "features/registry.h"
@@ -64,31 +61,12 @@ bool config_read(struct config *c, const struct config_source *from, char **why)
 
 bool config_read_fd(struct config *c, const struct config_source *from, int fd, char **why)
 {
-    struct stat st;
-    if (fd < 0 || !from->path || fstat(fd, &st) < 0)
-        return config_read(c, from, why);
-    size_t n = (size_t) st.st_size, at = 0;
-    char *text = mem_new(n + 1);
-    while (at < n) {
-        ssize_t got = pread(fd, text + at, n - at, (off_t) at);
-        if (got <= 0)
-            break;
-        at += (size_t) got;
-    }
-    return parse(c, from->path, str_of(text, at), why);
+    size_t n;
+    char *text = from->path ? channel_memfd_text(fd, SIZE_MAX, &n) : NULL;
+    return text ? parse(c, from->path, str_of(text, n), why) : config_read(c, from, why);
 }
 
 int config_text_fd(const struct config *c)
 {
-    int fd = c->text.p ? memfd_create("weir.yaml", MFD_CLOEXEC) : -1;
-    size_t at = 0;
-    while (fd >= 0 && at < c->text.n) {
-        ssize_t n = write(fd, c->text.p + at, c->text.n - at);
-        if (n <= 0) {
-            close(fd);
-            return -1;
-        }
-        at += (size_t) n;
-    }
-    return fd;
+    return c->text.p ? channel_memfd(c->text) : -1;
 }

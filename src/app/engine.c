@@ -5,7 +5,8 @@
  *    ENGINE_RUNNING and the join.
  * 2. Workers end before the main worker, that before the registry: a snapshot given back late finds
  *    everything it names.
- * 3. on_drained runs once, when every worker and the main one have drained. */
+ * 3. on_drained runs once, when every worker and the main one have drained; the main one begins
+ *    last, but where a successor has taken over. */
 #include "app/engine.h"
 
 #include <sched.h>
@@ -357,7 +358,7 @@ static void one_drained(struct post *p)
     ew->drained = true;
     if (--e->n_draining > 0)
         return;
-    if (ew == e->main)
+    if (e->main->drained)
         e->on_drained(e->drained_arg);
     else
         drain_main(e);
@@ -379,13 +380,34 @@ static void drain_here(struct post *p)
     struct str address;
     struct engine_worker *ew = take_post(p, &fd, &address);
     mem_free((void *) (uintptr_t) address.p);
+    ew->worker->succeeded = ew->engine->succeeded;
     worker_drain(ew->worker, ew->engine->drain_limit, worker_drained, ew);
+}
+
+static void drain_idle_here(struct post *p)
+{
+    int fd;
+    struct str address;
+    struct engine_worker *ew = take_post(p, &fd, &address);
+    mem_free((void *) (uintptr_t) address.p);
+    worker_drain_idle(ew->worker);
+}
+
+void engine_drain_idle(struct engine *e)
+{
+    for (uint32_t i = 0; i < e->n_workers; i++) {
+        if (!e->workers[i].drained)
+            post(&e->workers[i], drain_idle_here, -1, STR(""));
+    }
 }
 
 static void drain_main(struct engine *e)
 {
-    e->n_draining = 1;
-    worker_drain(e->main->worker, MAIN_DRAIN, worker_drained, e->main);
+    struct worker *w = e->main->worker;
+    e->n_draining++;
+    w->succeeded = e->succeeded;
+    worker_drain(w, MAIN_DRAIN, worker_drained, e->main);
+    w->succeeded = false; /* its idle clients have nothing to lose */
 }
 
 void engine_drain(struct engine *e, usec_t limit_us, void (*on_drained)(void *arg), void *arg)
@@ -398,4 +420,6 @@ void engine_drain(struct engine *e, usec_t limit_us, void (*on_drained)(void *ar
     e->n_draining = e->n_workers;
     for (uint32_t i = 0; i < e->n_workers; i++)
         post(&e->workers[i], drain_here, -1, STR(""));
+    if (e->succeeded) /* the page has a new home, and its streams shall move */
+        drain_main(e);
 }

@@ -56,6 +56,7 @@ struct engine {
     struct route_names names;
     struct worker_shared shared;
     bool pin, foreign;
+    bool succeeded; /* see worker->succeeded: set before engine_drain */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     uint32_t n_draining;
@@ -81,8 +82,11 @@ void engine_use_main(struct engine *e, struct snapshot *s);
 /* That worker (n_workers: the main one) accepts on fd (owned), under a listener of that address in
  * the snapshot it was given before. */
 void engine_listen(struct engine *e, uint32_t worker, int fd, struct str address);
+/* An engine that drains need not wait for idle sessions any more. */
+void engine_drain_idle(struct engine *e);
 /* Graceful stop of all workers within limit_us each, the main one last; then on_drained on the main
- * loop. Once. */
+ * loop. Once. With e->succeeded the main worker has let go of its listeners when this returns, and
+ * the others keep idle sessions for their next request. */
 void engine_drain(struct engine *e, usec_t limit_us, void (*on_drained)(void *arg), void *arg);
 /* After on_drained: ends the threads and frees everything; snapshots that are still being given
  * back are released. */

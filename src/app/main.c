@@ -34,7 +34,8 @@ static const struct command commands[] = {
      "  --pin            bind each worker to a CPU of its own\n"
      "\n"
      "Signals: SIGHUP reads the configuration again (a bad one is refused, the old one stays),\n"
-     "SIGUSR1 reopens the access log, SIGTERM or SIGINT lets running exchanges finish within\n"
+     "SIGUSR1 reopens the access log, SIGUSR2 is weir upgrade, SIGTERM or SIGINT lets running "
+     "exchanges finish within\n"
      "`drain` and exits 0; the second one stops at once.\n"},
     {"proxy", cmd_proxy, "--from ADDRESS --to URL [--host-rewrite] [--workers N]",
      "forward everything to one URL",
@@ -89,6 +90,17 @@ static const struct command commands[] = {
     {"history", cmd_history, "", "list the configurations that are kept", ADMIN_HELP},
     {"rollback", cmd_rollback, "[N]", "go back to an earlier configuration",
      "N is how many to go back; default 1. The file stays as it is.\n\n" ADMIN_HELP},
+    {"upgrade", cmd_upgrade, "[--binary PATH] [--within SECONDS] [--pid-file FILE | --pid PID]",
+     "put a new program in place of the running one",
+     "Waits, and prints what came of it; without one that is ready in time, the old one serves "
+     "on.\n"
+     "\n"
+     "  --binary PATH     the new program; default: what is at the path of the old one by now\n"
+     "  --within SECONDS  the time it may take until it is ready; default 60\n"
+     "  --pid-file FILE, --pid PID  which Weir; else the one of the admin API, which says\n"
+     "  --admin ADDRESS, --config FILE, --token-file FILE: as for weir status\n"
+     "\n"
+     "Exit status: 0 done, 1 refused or failed, 2 wrong usage.\n"},
     {"version", cmd_version, "", "print the version", ""},
 };
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "app/engine.h"
+#include "app/handover.h"
 #include "app/server.h"
 #include "base/mem.h"
 
@@ -35,33 +36,71 @@ static char *one_of(const char *given, struct str configured)
     return configured.n ? mem_strdup(configured) : NULL;
 }
 
-int serve(const struct serve_options *o)
+/* What the server's process is begun with. */
+static struct server_plan plan_server(const struct serve_options *o, const struct conf_file *file)
+{
+    return (struct server_plan){.source = o->source,
+                                .user = one_of(o->user, file->user),
+                                .n_workers = engine_workers(file->proxy.workers),
+                                .pin = o->pin || file->pin_workers};
+}
+
+/* This program was begun by the supervisor of another one, to serve in the place of its server. */
+static int follow(const struct serve_options *o, const json_t *facts)
+{
+    struct sockets sockets;
+    struct config c;
+    char *why = NULL;
+    struct server_start start = {
+        .channel = handover_fd_of(facts, "channel"),
+        .config = handover_fd_of(facts, "config"),
+        .state = handover_fd_of(facts, "state"),
+        .generation = (uint32_t) json_integer_value(json_object_get(facts, "generation")),
+        .follows = true,
+        .sockets = &sockets,
+    };
+    sockets_init(&sockets);
+    handover_sockets_of(json_object_get(facts, "sockets"), &sockets);
+    int status = 1;
+    if (config_read_fd(&c, &o->source, start.config, &why)) {
+        struct server_plan server = plan_server(o, c.loaded->file);
+        config_fini(&c);
+        status = server_run(&start, &server);
+        mem_free(server.user);
+    } else {
+        server_cannot(&start, why);
+    }
+    mem_free(why);
+    sockets_fini(&sockets, false);
+    return status;
+}
+
+static int supervise(const struct serve_options *o, const json_t *facts)
 {
     struct config c;
     char *why = NULL;
-    if (!config_read(&c, &o->source, &why)) {
+    int text = handover_fd_of(facts, "config");
+    if (!config_read_fd(&c, &o->source, text, &why)) {
         fputs(why, stderr);
         mem_free(why);
         return 1;
     }
     const struct conf_file *file = c.loaded->file;
-    struct server_plan server = {.source = o->source,
-                                 .user = one_of(o->user, file->user),
-                                 .n_workers = engine_workers(file->proxy.workers),
-                                 .pin = o->pin || file->pin_workers};
+    struct server_plan server = plan_server(o, file);
     char *pid_file = one_of(o->pid_file, file->pid_file);
     struct supervisor_listener *listeners =
         mem_new((file->proxy.listeners.n + 1) * sizeof *listeners);
     struct supervisor_plan plan = {
         .listeners = listeners,
         .n_listeners = list_listeners(file, server.n_workers, listeners),
-        .config = config_text_fd(&c),
+        .config = text >= 0 ? text : config_text_fd(&c),
         .pid_file = pid_file,
         .drain = file->proxy.drain,
         .serve = server_run,
         .ready = o->ready,
         .ready_arg = o->source.arg,
         .arg = &server,
+        .resumed = facts,
     };
     config_fini(&c); /* a large one shall not be held twice */
     int status = supervisor_run(&plan);
@@ -70,5 +109,24 @@ int serve(const struct serve_options *o)
     mem_free(listeners);
     mem_free(server.user);
     mem_free(pid_file);
+    return status;
+}
+
+int serve(const struct serve_options *o)
+{
+    json_t *facts;
+    int status = 1;
+    switch (handover_take(&facts)) {
+    case HANDOVER_NONE:
+    case HANDOVER_SUPERVISOR:
+        status = supervise(o, facts);
+        break;
+    case HANDOVER_SERVER:
+        status = follow(o, facts);
+        break;
+    case HANDOVER_BROKEN:
+        break;
+    }
+    json_decref(facts);
     return status;
 }

@@ -101,14 +101,25 @@ static void all_drained(void *arg)
     loop_stop(s->engine->loop);
 }
 
-static void stop(struct server *s)
+void server_drain(struct server *s)
 {
-    if (s->stopping)
-        return;
     s->stopping = true;
     server_watch_file(s);
     s->page.figures.draining = true;
     engine_drain(s->engine, s->drain, all_drained, s);
+}
+
+static void stop(struct server *s)
+{
+    if (s->stopping) {
+        engine_drain_idle(s->engine);
+        return;
+    }
+    if (s->start->follows && s->page.frozen) { /* it has served nobody */
+        loop_stop(s->engine->loop);
+        return;
+    }
+    server_drain(s);
 }
 
 static void obey(struct server *s)
@@ -123,6 +134,7 @@ static void obey(struct server *s)
     }
     if (s->stop_due)
         stop(s);
+    s->stop_due = false;
 }
 
 static void obey_later(struct task *t)
@@ -141,6 +153,7 @@ static void on_channel(struct watch *w, unsigned events)
         s->reload_due |= m.kind == CHANNEL_RELOAD;
         s->reopen_due |= m.kind == CHANNEL_REOPEN;
         s->stop_due |= m.kind == CHANNEL_STOP;
+        server_obey_upgrade(s, &m, fd);
         if (fd >= 0)
             close(fd);
     }
@@ -176,6 +189,20 @@ static bool watch_orders(struct server *s)
            loop_add(s->engine->loop, &s->channel, s->start->channel);
 }
 
+static void say_started(const struct server *s)
+{
+    char text[512] = "";
+    size_t n = 0;
+    list_each(node, &s->listening.rows) {
+        const struct socket_row *row = list_entry(node, struct socket_row, node);
+        if (n + row->address.n + 3 < sizeof text)
+            n += (size_t) snprintf(text + n, sizeof text - n, "%s%.*s", n ? ", " : "",
+                                   STR_ARG(row->address));
+    }
+    log_info("server.started", "serving on %s with %u worker%s", text, s->plan->n_workers,
+             s->plan->n_workers == 1 ? "" : "s");
+}
+
 static bool begin(struct server *s, char **why)
 {
     struct config c;
@@ -196,6 +223,8 @@ static bool begin(struct server *s, char **why)
     s->due.run = obey_later;
     s->page.ops = &server_admin_ops;
     s->page.ops_arg = s;
+    s->page.frozen = s->start->follows;
+    s->page.supervisor = getppid();
     server_file_read(s);
     fill_figures(s);
     s->admin = mem_str(c.loaded->file->admin.address);
@@ -208,13 +237,29 @@ static bool begin(struct server *s, char **why)
         return false;
     }
     /* First the word, then the first answer: who is killed after that is started anew. */
-    struct channel_message m = channel_make(CHANNEL_READY, 0, STR(""));
+    struct channel_message m = channel_make(CHANNEL_READY, 0, STR(WEIR_VERSION));
     (void) channel_send(s->start->channel, &m, -1); /* no supervisor: seen by on_channel */
     server_watch_states(s);
+    if (!s->start->follows)
+        server_serve(s);
+    return true;
+}
+
+void server_serve(struct server *s)
+{
     server_take_inherited(s);
     /* A crash in the middle of a reload may have left some that nobody names. */
     server_forget_unnamed(s, s->config.loaded->file);
-    return true;
+    say_started(s);
+}
+
+void server_cannot(const struct server_start *start, const char *why)
+{
+    int text = channel_memfd(str_c(why));
+    struct channel_message m = channel_make(CHANNEL_FAILED, 0, STR(""));
+    (void) channel_send(start->channel, &m, text);
+    if (text >= 0)
+        close(text);
 }
 
 static void end(struct server *s)
@@ -248,32 +293,29 @@ static void end(struct server *s)
     log_flush();
 }
 
-static void say_started(const struct server *s)
+/* Signals that a terminal sends to the whole group are the supervisor's business. */
+static void ignore_signals(void)
 {
-    char text[512] = "";
-    size_t n = 0;
-    list_each(node, &s->listening.rows) {
-        const struct socket_row *row = list_entry(node, struct socket_row, node);
-        if (n + row->address.n + 3 < sizeof text)
-            n += (size_t) snprintf(text + n, sizeof text - n, "%s%.*s", n ? ", " : "",
-                                   STR_ARG(row->address));
-    }
-    log_info("server.started", "serving on %s with %u worker%s", text, s->plan->n_workers,
-             s->plan->n_workers == 1 ? "" : "s");
+    static const int ignored[] = {SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE};
+    for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
+        signal(ignored[i], SIG_IGN);
 }
 
 int server_run(const struct server_start *start, void *arg)
 {
+    ignore_signals();
     struct server s = {
         .start = start, .plan = arg, .channel.fd = -1, .signals.fd = -1, .events = events_new()};
     char *why = NULL;
     sockets_init(&s.listening);
     bool good = become(s.plan->user) && begin(&s, &why);
     if (good) {
-        say_started(&s);
         loop_run(s.engine->loop);
-    } else if (why) {
-        log_error("server.failed", "the server cannot start: %s", why);
+    } else {
+        if (why)
+            log_error("server.failed", "the server cannot start: %s", why);
+        if (start->follows)
+            server_cannot(start, why ? why : "what is wrong is in the log");
     }
     mem_free(why);
     end(&s);

@@ -18,4 +18,6 @@ struct server_plan {
 /* Serves until told to stop; arg is a struct server_plan. Returns the exit status. Shape of
  * supervisor_plan.serve. */
 int server_run(const struct server_start *start, void *arg);
+/* Tells the supervisor why a server that was to follow another cannot begin. */
+void server_cannot(const struct server_start *start, const char *why);
 #endif

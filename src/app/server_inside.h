@@ -61,6 +61,22 @@ void server_forget_unnamed(struct server *s, const struct conf_file *file);
 /* Builds from the first configuration of the process and puts it to use; c is taken when it is
  * good. False: *why. */
 bool server_begin_config(struct server *s, struct config *c, char **why);
+/* From now on this process keeps the configurations that were in use. */
+void server_begin_history(struct server *s);
+
+/* ---- server.c -------------------------------------------------------------------------------- */
+
+/* Accepts from now on, on all that the configuration names. */
+void server_serve(struct server *s);
+/* Lets what runs finish within the drain limit, then ends the main loop. Once. */
+void server_drain(struct server *s);
+
+/* ---- server_upgrade.c: another program follows, or this one does ---------------------------- */
+
+/* Does what an order about an upgrade says; others are not looked at. fd came with it. */
+void server_obey_upgrade(struct server *s, const struct channel_message *m, int fd);
+/* What the server before had changed at run time, as changes; NULL: it left nothing. */
+json_t *server_left_changes(struct server *s);
 
 /* ---- server_states.c ------------------------------------------------------------------------- */
 

@@ -4,16 +4,25 @@
  * 1. listening names exactly the addresses that the supervisor holds sockets of for this
  *    configuration; their descriptors have been handed to workers (-1 here).
  * 2. The channel is read here only while a change waits for sockets. */
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "app/server_inside.h"
 
 #define SOCKETS_WAIT (10 * USEC_PER_SEC)
 
+/* A predecessor may have had another number of workers: each socket gets a worker, for none may be
+ * left without one that accepts, and each worker a socket, if need be a copy of another's. */
 static void hand_on(struct server *s, struct socket_row *row, bool admin)
 {
+    uint32_t workers = s->engine->n_workers;
+    for (uint32_t i = row->n; !admin && i < workers; i++) {
+        int copy = fcntl(row->fds[i % row->n], F_DUPFD_CLOEXEC, 0);
+        if (copy >= 0)
+            engine_listen(s->engine, i, copy, row->address);
+    }
     for (uint32_t i = 0; i < row->n; i++) {
-        engine_listen(s->engine, admin ? s->engine->n_workers : i, row->fds[i], row->address);
+        engine_listen(s->engine, admin ? workers : i % workers, row->fds[i], row->address);
         row->fds[i] = -1;
     }
 }

@@ -41,6 +41,8 @@ static void look(struct timer *t)
     bool steady = same(&now, &s->before);
     s->before = now;
     timer_set(s->engine->loop, t, loop_now(s->engine->loop) + LOOK_PAUSE);
+    if (s->page.frozen) /* who follows will see it */
+        return;
     if (!steady || same(&now, &s->seen) || (now.sec == 0 && now.nsec == 0))
         return;
     struct change_result r = {0};

@@ -64,7 +64,7 @@ void sockets_close(struct socket_row *row, bool unlink_file)
         if (row->fds[i] >= 0)
             close(row->fds[i]);
     }
-    if (unlink_file)
+    if (unlink_file && !row->lent)
         unlink_unix(row->address);
     list_remove(&row->node);
     mem_free((void *) (uintptr_t) row->address.p);

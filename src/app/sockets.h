@@ -13,6 +13,7 @@ struct socket_row {
     struct str address; /* as configured; owned */
     uint32_t n;         /* how many */
     uint16_t port;      /* that they got, where the address says 0 */
+    bool lent;          /* by the service manager, which keeps them: a file is not ours to remove */
     int fds[];          /* -1: handed on */
 };
 

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* supervisor.c: a loop over one signalfd and one channel.
  * Invariants:
- * 1. pid is 0 when no server runs; then channel is -1, and next_start says when the next begins.
+ * 1. server.pid is 0 when no server runs; then its channel is -1, and next_start says when the next
+ *    begins. Those that were followed and still finish what they had are in old.
  * 2. The sockets stay open from the start to the stop, whatever becomes of the server.
  * 3. Once stopping, no server is started any more.
  * 4. No thread is ever made here: fork(2) copies a process that has only this one.
  * 5. At most one reload is under way (reloading); what is asked meanwhile is one more (reload_due).
  *    READY is said when neither is left.
- * 6. Nothing here waits for the server: orders that its channel has no room for are dropped. */
+ * 6. No reload is begun while an upgrade is under way.
+ * 7. Nothing here waits for the server: orders that its channel has no room for are dropped. */
 #include "app/supervisor.h"
 
 #include <errno.h>
@@ -23,35 +25,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "app/channel.h"
+#include "app/handover.h"
 #include "app/notify.h"
+#include "app/supervisor_inside.h"
 #include "base/log.h"
 #include "base/mem.h"
 
 #define CRASHES_AT_ONCE 5u /* in a row, after which a new server starts without a pause */
 #define BACKOFF_FIRST (100 * USEC_PER_MS)
 #define BACKOFF_MOST (5 * USEC_PER_SEC)
-#define STEADY (10 * USEC_PER_SEC)    /* a server that lived so long starts a new count */
-#define KILL_GRACE (5 * USEC_PER_SEC) /* beyond drain */
-
-struct supervisor {
-    const struct supervisor_plan *plan;
-    struct sockets sockets;
-    int signals; /* signalfd */
-    int channel;
-    int config;
-    pid_t pid;
-    uint32_t generation;
-    uint32_t crashes; /* since the last steady server */
-    bool ready;       /* some server got ready once */
-    bool stopping;
-    bool reload_due; /* asked for while no server ran, or one was under way */
-    bool reloading;  /* the server was told, and has not answered */
-    bool over;
-    bool child; /* this is the server's process, done */
-    int status; /* exit status */
-    usec_t started, next_start, kill_at;
-};
+#define STEADY (10 * USEC_PER_SEC) /* a server that lived so long starts a new count */
 
 /* ---- the process --------------------------------------------------------------------------- */
 
@@ -59,7 +42,7 @@ static int open_signals(void)
 {
     sigset_t set;
     sigemptyset(&set);
-    static const int taken[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD};
+    static const int taken[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD};
     for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++)
         sigaddset(&set, taken[i]);
     sigprocmask(SIG_BLOCK, &set, NULL);
@@ -121,16 +104,28 @@ static bool open_sockets(struct supervisor *s)
 
 /* ---- the server's life --------------------------------------------------------------------- */
 
-/* In the child: signals that a terminal sends to the whole group are the supervisor's business. */
+void supervisor_forget(struct supervisor *s)
+{
+    int mine[] = {s->signals, s->door, s->upgrade.asker, s->upgrade.next.channel};
+    for (size_t i = 0; i < sizeof mine / sizeof mine[0]; i++) {
+        if (mine[i] >= 0)
+            close(mine[i]);
+    }
+    for (uint32_t i = 0; i < s->n_old; i++) {
+        if (s->old[i].channel >= 0)
+            close(s->old[i].channel);
+    }
+    s->n_old = 0;
+    s->signals = s->door = s->upgrade.asker = s->upgrade.next.channel = -1;
+}
+
+/* In the child. */
 static void be_server(struct supervisor *s, int channel)
 {
-    close(s->signals);
-    s->signals = -1;
-    signal(SIGINT, SIG_IGN);
-    signal(SIGHUP, SIG_IGN);
-    signal(SIGUSR1, SIG_IGN);
+    supervisor_forget(s);
     struct server_start start = {.channel = channel,
                                  .config = s->config,
+                                 .state = -1,
                                  .sockets = &s->sockets,
                                  .generation = s->generation};
     s->child = true;
@@ -165,8 +160,7 @@ static void start_server(struct supervisor *s)
         s->next_start = clock_now() + BACKOFF_FIRST;
         return;
     }
-    s->pid = pid;
-    s->channel = ends[0];
+    s->server = (struct served){.pid = pid, .channel = ends[0]};
     s->started = clock_now();
 }
 
@@ -183,7 +177,7 @@ static usec_t backoff(struct supervisor *s, usec_t now)
     return wait < BACKOFF_MOST ? wait : BACKOFF_MOST;
 }
 
-static void describe_end(int status, char out[64])
+void supervisor_describe_end(int status, char out[64])
 {
     if (WIFSIGNALED(status))
         snprintf(out, 64, "was ended by signal %d (%s)", WTERMSIG(status),
@@ -192,23 +186,33 @@ static void describe_end(int status, char out[64])
         snprintf(out, 64, "exited with status %d", WEXITSTATUS(status));
 }
 
+/* Stopping: over when the last one has ended. */
+static void ended_while_stopping(struct supervisor *s, long pid, int status)
+{
+    char end[64];
+    supervisor_describe_end(status, end);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        log_error("server.ended", "the server (pid %ld) %s while stopping", pid, end);
+        s->status = s->kill_at == 0 ? 0 : 1;
+    }
+    s->over = s->server.pid == 0 && s->n_old == 0;
+}
+
 static void server_ended(struct supervisor *s, int status)
 {
-    long pid = (long) s->pid;
+    long pid = (long) s->server.pid;
     usec_t now = clock_now();
-    s->pid = 0;
     s->reloading = false;
-    close(s->channel);
-    s->channel = -1;
+    close(s->server.channel);
+    s->server = (struct served){.channel = -1};
     char end[64];
-    describe_end(status, end);
-    bool clean = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    supervisor_describe_end(status, end);
     if (s->stopping) {
-        if (!clean) {
-            log_error("server.ended", "the server (pid %ld) %s while stopping", pid, end);
-            s->status = s->kill_at == 0 ? 0 : 1;
-        }
-        s->over = true;
+        ended_while_stopping(s, pid, status);
+        return;
+    }
+    if (upgrade_server_ended(s)) {
+        log_error("server.ended", "the server (pid %ld) %s", pid, end);
         return;
     }
     if (!s->ready) { /* it has said why */
@@ -224,19 +228,19 @@ static void server_ended(struct supervisor *s, int status)
     notify_status("restarting after a crash");
 }
 
-/* False: there is no room, for a server that is busy or stopped. A dead one is seen by SIGCHLD. */
-static bool order(struct supervisor *s, enum channel_kind kind)
+bool supervisor_order(const struct served *p, enum channel_kind kind, int fd)
 {
     struct channel_message m = channel_make(kind, 0, STR(""));
-    struct pollfd p = {.fd = s->channel, .events = POLLOUT};
-    if (s->channel < 0 || poll(&p, 1, 0) != 1 || !(p.revents & POLLOUT))
+    struct pollfd ready = {.fd = p->channel, .events = POLLOUT};
+    if (p->channel < 0 || poll(&ready, 1, 0) != 1 || !(ready.revents & POLLOUT))
         return false;
-    return channel_send(s->channel, &m, -1);
+    return channel_send(p->channel, &m, fd);
 }
 
 static void order_reload(struct supervisor *s)
 {
-    if (!s->reload_due || s->reloading || !order(s, CHANNEL_RELOAD))
+    if (!s->reload_due || s->reloading || s->upgrade.phase != UPGRADE_NONE ||
+        !supervisor_order(&s->server, CHANNEL_RELOAD, -1))
         return;
     s->reload_due = false;
     s->reloading = true;
@@ -244,26 +248,40 @@ static void order_reload(struct supervisor *s)
 
 /* ---- stopping ------------------------------------------------------------------------------ */
 
+/* Asked twice: at once. */
+static void kill_all(struct supervisor *s)
+{
+    s->kill_at = 0;
+    if (s->server.pid > 0)
+        kill(s->server.pid, SIGKILL);
+    for (uint32_t i = 0; i < s->n_old; i++)
+        kill(s->old[i].pid, SIGKILL);
+}
+
+static void end_one(const struct served *p)
+{
+    if (p->pid > 0 && !supervisor_order(p, CHANNEL_STOP, -1))
+        kill(p->pid, SIGTERM); /* which says the same */
+}
+
 static void stop(struct supervisor *s)
 {
     if (s->stopping) {
-        /* Asked twice: at once. */
-        s->kill_at = 0;
-        if (s->pid > 0)
-            kill(s->pid, SIGKILL);
+        kill_all(s);
         return;
     }
     s->stopping = true;
+    upgrade_fail(s, "Weir is being stopped");
     notify_stopping();
     log_info("supervisor.stopping", "stopping: exchanges may finish within %llu s",
              (unsigned long long) (s->plan->drain / USEC_PER_SEC));
     /* While a copy is open here the kernel would go on to accept for nobody. */
     sockets_fini(&s->sockets, true);
     s->kill_at = clock_now() + s->plan->drain + KILL_GRACE;
-    if (s->pid == 0)
-        s->over = true;
-    else if (!order(s, CHANNEL_STOP))
-        kill(s->pid, SIGTERM); /* which says the same */
+    end_one(&s->server);
+    for (uint32_t i = 0; i < s->n_old; i++)
+        end_one(&s->old[i]);
+    s->over = s->server.pid == 0 && s->n_old == 0;
 }
 
 static void take_signals(struct supervisor *s)
@@ -280,7 +298,12 @@ static void take_signals(struct supervisor *s)
             s->reload_due = true;
             break;
         case SIGUSR1:
-            (void) order(s, CHANNEL_REOPEN);
+            (void) supervisor_order(&s->server, CHANNEL_REOPEN, -1);
+            for (uint32_t i = 0; i < s->n_old; i++)
+                (void) supervisor_order(&s->old[i], CHANNEL_REOPEN, -1);
+            break;
+        case SIGUSR2:
+            upgrade_begin(s, NULL, 0, -1);
             break;
         default: /* SIGCHLD: looked at below */
             break;
@@ -300,12 +323,12 @@ static void open_for_server(struct supervisor *s, const struct channel_message *
         row = sockets_find(&s->sockets, address);
     if (!row) {
         struct channel_message no = channel_make(CHANNEL_REFUSED, 0, str_c(why));
-        (void) channel_send(s->channel, &no, -1);
+        (void) channel_send(s->server.channel, &no, -1);
         return;
     }
     for (uint32_t i = 0; i < row->n; i++) {
         struct channel_message one = channel_make(CHANNEL_SOCKET, row->n - i - 1, address);
-        if (!channel_send(s->channel, &one, row->fds[i]))
+        if (!channel_send(s->server.channel, &one, row->fds[i]))
             return;
     }
 }
@@ -313,6 +336,11 @@ static void open_for_server(struct supervisor *s, const struct channel_message *
 static void server_says(struct supervisor *s, const struct channel_message *m, int fd)
 {
     struct socket_row *row;
+    if (upgrade_says(s, false, m, &fd)) {
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
     switch (m->kind) {
     case CHANNEL_READY:
         if (!s->ready && s->plan->ready)
@@ -348,95 +376,230 @@ static void server_says(struct supervisor *s, const struct channel_message *m, i
         close(fd);
 }
 
-static void listen_to_server(struct supervisor *s)
+/* False: what came is no message of Weir. */
+static bool listen_to_server(struct supervisor *s)
 {
     struct channel_message m;
     int fd;
     enum io io = IO_OK;
-    while (s->channel >= 0 && (io = channel_receive(s->channel, &m, &fd, 0)) == IO_OK)
+    int channel = s->server.channel; /* of this one, whoever follows it */
+    while (channel >= 0 && channel == s->server.channel &&
+           (io = channel_receive(channel, &m, &fd, 0)) == IO_OK)
         server_says(s, &m, fd);
-    if (io == IO_ERR) {
-        log_error("supervisor.channel", "the server sent a malformed message; restarting it");
-        if (s->pid > 0)
-            kill(s->pid, SIGKILL);
+    if (io != IO_ERR)
+        return true;
+    log_error("supervisor.channel", "the server sent a malformed message; restarting it");
+    if (s->server.pid > 0)
+        kill(s->server.pid, SIGKILL);
+    return false;
+}
+
+static void listen_to_next(struct supervisor *s)
+{
+    struct channel_message m;
+    int fd;
+    enum io io = IO_OK;
+    while (s->upgrade.next.channel >= 0 &&
+           (io = channel_receive(s->upgrade.next.channel, &m, &fd, 0)) == IO_OK) {
+        (void) upgrade_says(s, true, &m, &fd);
+        if (fd >= 0)
+            close(fd);
+    }
+    if (io == IO_ERR)
+        upgrade_fail(s, "its server sent a malformed message");
+}
+
+/* One that finishes what it had has nothing to say any more. */
+static void listen_to_old(struct served *p)
+{
+    struct channel_message m;
+    int fd;
+    while (p->channel >= 0 && channel_receive(p->channel, &m, &fd, 0) == IO_OK) {
+        if (fd >= 0)
+            close(fd);
     }
 }
 
+static void old_ended(struct supervisor *s, uint32_t i, int status)
+{
+    long pid = (long) s->old[i].pid;
+    if (s->old[i].channel >= 0)
+        close(s->old[i].channel);
+    bool failed = s->old[i].failed;
+    s->old[i] = s->old[--s->n_old];
+    if (s->stopping && !failed)
+        ended_while_stopping(s, pid, status);
+    else if (s->stopping)
+        s->over = s->server.pid == 0 && s->n_old == 0;
+    else if (!failed)
+        log_info("upgrade.finished", "the server (pid %ld) of the program before has ended", pid);
+}
+
+/* It stays to be waited for: until then its id is nobody else's. */
+static bool has_ended(pid_t pid)
+{
+    siginfo_t info = {.si_pid = 0};
+    return pid > 0 && waitid(P_PID, (id_t) pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           info.si_pid == pid;
+}
+
 /* What it said last counts: it may have become ready just before. */
+static void bury(struct supervisor *s, pid_t pid)
+{
+    int status = 0;
+    if (pid == s->server.pid)
+        (void) listen_to_server(s);
+    else if (pid == s->upgrade.next.pid)
+        listen_to_next(s);
+    (void) waitpid(pid, &status, 0);
+    if (pid == s->server.pid)
+        server_ended(s, status);
+    else if (pid == s->upgrade.next.pid)
+        upgrade_next_ended(s, status);
+    for (uint32_t i = s->n_old; i-- > 0;) {
+        if (s->old[i].pid == pid)
+            old_ended(s, i, status);
+    }
+}
+
 static void reap(struct supervisor *s)
 {
-    int status;
-    pid_t pid = s->pid;
-    if (pid <= 0 || waitpid(pid, &status, WNOHANG) != pid)
-        return;
-    s->pid = 0;
-    listen_to_server(s);
-    s->pid = pid;
-    server_ended(s, status);
+    pid_t all[OLD_MOST + 3] = {s->server.pid, s->upgrade.next.pid};
+    for (uint32_t i = 0; i < s->n_old; i++)
+        all[2 + i] = s->old[i].pid;
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        if (has_ended(all[i]))
+            bury(s, all[i]);
+    }
 }
 
 /* ---- the loop ------------------------------------------------------------------------------ */
 
-/* Milliseconds until the next thing is due; -1: nothing. */
-static int wait_ms(const struct supervisor *s, usec_t now)
+static usec_t sooner(usec_t a, usec_t b)
 {
-    usec_t due = USEC_NEVER;
-    if (s->stopping && s->kill_at)
-        due = s->kill_at;
-    else if (!s->stopping && s->pid == 0)
-        due = s->next_start;
-    else if (s->reload_due && !s->reloading) /* the channel had no room */
-        due = now + 10 * USEC_PER_MS;
+    return a < b ? a : b;
+}
+
+/* Milliseconds until the next thing is due; -1: nothing. again: there was no room for an order. */
+static int wait_ms(const struct supervisor *s, usec_t now, bool again)
+{
+    usec_t due = s->stopping && s->kill_at ? s->kill_at : USEC_NEVER;
+    if (!s->stopping && s->server.pid == 0)
+        due = sooner(due, s->next_start);
+    if (s->upgrade.phase != UPGRADE_NONE)
+        due = sooner(due, s->upgrade.deadline);
+    else
+        again = again || (s->server.pid > 0 && s->reload_due && !s->reloading);
+    for (uint32_t i = 0; i < s->n_old; i++)
+        due = sooner(due, s->old[i].kill_at);
+    if (again)
+        due = sooner(due, now + 10 * USEC_PER_MS);
     if (due == USEC_NEVER)
         return -1;
     return due <= now ? 0 : (int) ((due - now + USEC_PER_MS - 1) / USEC_PER_MS);
 }
 
+static void kill_late(struct served *p, usec_t now)
+{
+    if (p->pid <= 0 || now < p->kill_at)
+        return;
+    if (!p->failed)
+        log_error("server.stuck", "the server (pid %ld) did not stop in time; killing it",
+                  (long) p->pid);
+    p->kill_at = now + KILL_GRACE;
+    kill(p->pid, SIGKILL);
+}
+
+static void look_at_time(struct supervisor *s, usec_t now)
+{
+    if (s->stopping && s->kill_at && now >= s->kill_at) {
+        s->server.kill_at = s->kill_at;
+        kill_late(&s->server, now);
+        s->kill_at = now + KILL_GRACE;
+    }
+    for (uint32_t i = 0; i < s->n_old; i++)
+        kill_late(&s->old[i], now);
+}
+
+/* Waits for something to happen. True: a channel ended before its process did, and would be polled
+ * in vain. */
+static bool await(struct supervisor *s, int ms)
+{
+    struct pollfd p[OLD_MOST + 5] = {{.fd = s->signals, .events = POLLIN},
+                                     {.fd = s->server.channel, .events = POLLIN},
+                                     {.fd = s->upgrade.next.channel, .events = POLLIN},
+                                     {.fd = s->door, .events = POLLIN}};
+    nfds_t n = 4;
+    for (uint32_t i = 0; i < s->n_old; i++)
+        p[n++] = (struct pollfd){.fd = s->old[i].channel, .events = POLLIN};
+    if (poll(p, n, ms) <= 0)
+        return false;
+    bool ended = false;
+    for (nfds_t i = 1; i < n; i++)
+        ended |= (p[i].revents & (POLLIN | POLLHUP)) == POLLHUP;
+    return ended;
+}
+
 static void supervise_once(struct supervisor *s)
 {
     usec_t now = clock_now();
-    if (!s->stopping && s->pid == 0 && now >= s->next_start)
+    if (!s->stopping && s->server.pid == 0 && now >= s->next_start)
         start_server(s);
     if (s->over)
         return;
     order_reload(s);
-    if (s->stopping && s->kill_at && now >= s->kill_at && s->pid > 0) {
-        log_error("server.stuck", "the server (pid %ld) did not stop in time; killing it",
-                  (long) s->pid);
-        s->kill_at = now + KILL_GRACE;
-        kill(s->pid, SIGKILL);
-    }
-    struct pollfd p[2] = {{.fd = s->signals, .events = POLLIN},
-                          {.fd = s->channel, .events = POLLIN}};
-    if (poll(p, 2, wait_ms(s, now)) < 0 && errno != EINTR)
-        return;
-    if (p[1].revents)
-        listen_to_server(s);
+    bool again = upgrade_tick(s, now);
+    look_at_time(s, now);
+    bool ended = await(s, wait_ms(s, now, again));
+    (void) listen_to_server(s);
+    listen_to_next(s);
+    for (uint32_t i = 0; i < s->n_old; i++)
+        listen_to_old(&s->old[i]);
     take_signals(s);
+    door_answer(s);
     reap(s);
-    /* A channel that ended before its process did would be polled in vain. */
-    if (s->pid > 0 && (p[1].revents & POLLHUP))
-        (void) poll(p, 1, 10);
+    struct pollfd signals = {.fd = s->signals, .events = POLLIN};
+    if (ended && !s->over)
+        (void) poll(&signals, 1, 10);
+}
+
+static bool begin(struct supervisor *s)
+{
+    s->signals = open_signals();
+    if (s->signals < 0)
+        return false;
+    if (s->plan->resumed)
+        return upgrade_resume(s, s->plan->resumed);
+    if (!open_sockets(s) || !write_pid_file(s->plan->pid_file))
+        return false;
+    s->door = door_open();
+    return true;
 }
 
 int supervisor_run(const struct supervisor_plan *plan)
 {
-    struct supervisor s = {.plan = plan, .channel = -1, .config = plan->config, .status = 1};
+    struct supervisor s = {.plan = plan,
+                           .config = plan->config,
+                           .door = -1,
+                           .server.channel = -1,
+                           .upgrade = {.asker = -1, .next.channel = -1},
+                           .path = handover_path(),
+                           .status = 1};
     sockets_init(&s.sockets);
     raise_fd_limit();
-    s.signals = open_signals();
-    bool begun = s.signals >= 0 && open_sockets(&s) && write_pid_file(plan->pid_file);
+    bool begun = begin(&s);
     if (begun) {
         s.status = 0;
+        reap(&s); /* who ended while this process became a new program */
         while (!s.over)
             supervise_once(&s);
     }
     /* The child unlinks nothing: the files belong to the supervisor. */
     sockets_fini(&s.sockets, !s.child);
+    supervisor_forget(&s);
     if (s.config >= 0)
         close(s.config);
-    if (s.signals >= 0)
-        close(s.signals);
+    mem_free(s.path);
     if (!s.child && plan->pid_file && begun)
         (void) unlink(plan->pid_file);
     return s.status;

@@ -14,6 +14,8 @@ struct server_start {
     int config;              /* memfd: the text of the last good configuration; -1: none */
     struct sockets *sockets; /* inherited; the server takes the descriptors */
     uint32_t generation;     /* 0 for the first server, one more for each that follows */
+    int state;               /* memfd: what the server before has changed at run time; -1: none */
+    bool follows;            /* another one serves until the supervisor says CHANNEL_GO */
 };
 
 /* A listener to open before the server starts. */
@@ -35,6 +37,7 @@ struct supervisor_plan {
     void *arg;
     void (*ready)(const void *arg); /* called once, when the first server serves; or NULL */
     const void *ready_arg;
+    const void *resumed; /* what this process's program before left (handover.h); NULL: a start */
 };
 
 /* Runs until SIGTERM or SIGINT; returns the exit status: 0 after a graceful stop, 1 when the

@@ -32,6 +32,8 @@ struct admin {
     struct route_names names;        /* of the admin routes, apart from those of figures */
     struct live *live;               /* what the API reads and changes; NULL: there is no API */
     struct events *events;           /* for /v1/events; NULL: there are none */
+    bool frozen;                     /* another process is about to follow: nothing may change */
+    long supervisor;                 /* its process id; 0: there is none */
     struct worker **workers;         /* that serve; they are asked by message */
     uint32_t n_workers;
     struct str token;    /* for TCP; owned; empty: none is good */

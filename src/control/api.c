@@ -402,5 +402,9 @@ enum hook admin_api(struct exchange *x, void *arg)
         if (h != HOOK_PASS)
             return h;
     }
+    if (a->frozen && c->row->method != METHOD_GET)
+        return api_problem(x, 503, "upgrade",
+                           "a new program is about to take over: nothing may be changed until it "
+                           "has; try again in a moment");
     return c->row->run(c);
 }

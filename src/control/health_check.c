@@ -297,7 +297,7 @@ static void check_add(struct health_checks *h, struct route *r, struct endpoint 
     if (e->checked.by)
         take_over(c, e->checked.by);
     c->state.up = atomic_load(&e->up);
-    if (c->conf->gate && !atomic_load(&e->checked.results[0]) &&
+    if (c->conf->gate && !c->state.decided && !atomic_load(&e->checked.results[0]) &&
         !atomic_load(&e->checked.results[1])) {
         c->state.up = false;
         endpoint_set_up(e, false, "its first check has not passed yet");

@@ -146,13 +146,12 @@ void live_report_fini(struct live_report *r)
 
 /* ---- loads --------------------------------------------------------------------------------- */
 
-void live_open(struct live *l, struct str dir)
+void live_open(struct live *l, struct str dir, json_t *left)
 {
     char *why = NULL;
-    if (dir.n == 0)
-        return;
-    l->dir = mem_str(dir);
-    json_t *list = state_file_read(dir, &why);
+    if (dir.n)
+        l->dir = mem_str(dir);
+    json_t *list = left || dir.n == 0 ? left : state_file_read(dir, &why);
     if (list) {
         json_decref(l->list);
         l->list = list;

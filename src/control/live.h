@@ -78,8 +78,10 @@ struct live_next {
     bool discarded;   /* those are not in list any more */
 };
 
-/* Reads the changes that were kept in dir (copied; empty: nothing is kept): once, at the start. */
-void live_open(struct live *l, struct str dir);
+/* Reads the changes that were kept in dir (copied; empty: nothing is kept), once, at the start;
+ * left (taken; NULL: nothing) is what another process has in force that this one follows, and
+ * stands for them. */
+void live_open(struct live *l, struct str dir, json_t *left);
 /* Puts the changes on top of *loaded, which is what next->text says (text and name are the caller's
  * to set, owned): *loaded is replaced when there are any. False: *why (mem_free), *loaded is as it
  * was and next is empty. */

@@ -3,6 +3,7 @@
  * to /metrics; here is the state. */
 #include <inttypes.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "control/admin.h"
@@ -173,6 +174,8 @@ void admin_status_write(const struct admin *a, struct text *out)
     const struct figures *f = &a->figures;
     text_addf(out, "{\"version\":\"%s\",\"state\":\"%s\"", WEIR_VERSION,
               f->draining ? "draining" : "serving");
+    if (a->supervisor)
+        text_addf(out, ",\"supervisor\":%ld,\"pid\":%ld", a->supervisor, (long) getpid());
     put_time(out, "started", f->started_wall);
     text_addf(out, ",\"configuration\":{\"generation\":%" PRIu64 ",\"routes\":%" PRIu32,
               f->generation, a->snapshot ? a->snapshot->n_routes : 0);

@@ -165,7 +165,8 @@ struct listener *listener_open(struct worker *w, int fd, struct str address)
 
 void listener_close(struct listener *l)
 {
-    listener_accept(l); /* who is in the kernel's queue was promised an answer */
+    if (!l->worker->succeeded) /* who is in the kernel's queue was promised an answer */
+        listener_accept(l);
     int fd = l->watch.fd;
     loop_remove(l->worker->loop, &l->watch);
     sock_close(fd);

@@ -31,7 +31,8 @@ struct listener *listener_open(struct worker *w, int fd, struct str address);
 /* Points each listener at its spec in the worker's new snapshot; closes those it does not name;
  * true: there were some. */
 bool listeners_update(struct worker *w);
-/* Stops accepting and closes the socket; freed with the last session. */
+/* Stops accepting and closes the socket; freed with the last session. Whoever waits in the queue is
+ * let in before, unless a successor does that. */
 void listener_close(struct listener *l);
 /* One session more. */
 void listener_opened_one(struct listener *l);

@@ -244,7 +244,7 @@ void session_ready(struct session *s)
         return;
     }
     session_idle(s);
-    if (w->draining) /* it was let in before the stop, and may ask once */
+    if (w->draining && !w->succeeded) /* it was let in before the stop, and may ask once */
         timer_set(w->loop, &s->timer, loop_now(w->loop) + STOPPING_WAIT);
     if (conn_readable(&s->conn))
         session_start_exchange(s);

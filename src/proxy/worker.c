@@ -145,7 +145,8 @@ static void close_idle(struct worker *w)
 static void drain_over(struct timer *t)
 {
     struct worker *w = list_entry(t, struct worker, drain_timer);
-    close_idle(w);
+    if (!w->succeeded || loop_now(w->loop) >= w->drain_until)
+        close_idle(w);
     if (loop_now(w->loop) < w->drain_until) {
         timer_set(w->loop, t, w->drain_until);
         return;
@@ -183,6 +184,13 @@ void worker_drain(struct worker *w, usec_t limit_us, void (*on_drained)(struct w
     usec_t grace = loop_now(w->loop) + DRAIN_GRACE;
     timer_set(w->loop, &w->drain_timer, grace < w->drain_until ? grace : w->drain_until);
     worker_check_drained(w);
+}
+
+void worker_drain_idle(struct worker *w)
+{
+    w->succeeded = false;
+    if (w->on_drained)
+        drain_over(&w->drain_timer);
 }
 
 #define MEMORY_RETRY (20 * USEC_PER_MS)

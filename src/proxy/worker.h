@@ -20,6 +20,8 @@ struct worker {
     struct loop *loop;
     uint32_t index; /* 0 .. n-1; figures, pools and balancers are indexed by it */
     bool draining;  /* answers say Connection: close; idle sessions are closed */
+    bool succeeded; /* draining, and another process accepts from now on: idle sessions are kept
+                       for one more request, which a client may be sending just now */
     struct mem_account account;
     struct buf_pool buffers;
     struct pool chunks;    /* arena chunks */
@@ -80,10 +82,12 @@ bool worker_listen(struct worker *w, int fd, struct str address)
 void pipes_free(struct worker *w);
 /* Looks whether a draining worker has nothing left; sessions and exchanges call it at their end. */
 void worker_check_drained(struct worker *w);
-/* Worker thread: graceful stop: no accepts, Connection: close, idle sessions closed; after
- * limit_us what is left is ended with FAULT_SHUTDOWN. on_drained is called when nothing is
- * left. */
+/* Worker thread: graceful stop: no accepts, Connection: close, idle sessions closed (where
+ * w->succeeded is set: at the limit); after limit_us what is left is ended with FAULT_SHUTDOWN.
+ * on_drained is called when nothing is left. */
 void worker_drain(struct worker *w, usec_t limit_us, void (*on_drained)(struct worker *, void *),
                   void *arg);
+/* Worker thread: a worker that drains need not wait for idle sessions any more. */
+void worker_drain_idle(struct worker *w);
 
 #endif

@@ -98,6 +98,37 @@ void eject_forgive(struct endpoint *e, usec_t now)
     registry_change_end(e->registry);
 }
 
+bool eject_left_out(struct endpoint *e, usec_t *until, uint32_t *times)
+{
+    pthread_mutex_lock(&e->registry->lock);
+    bool ejected = atomic_load(&e->ejected);
+    *until = e->passive.until;
+    *times = e->passive.times;
+    pthread_mutex_unlock(&e->registry->lock);
+    return ejected;
+}
+
+void eject_leave_out(struct endpoint *e, usec_t until, uint32_t times)
+{
+    usec_t now = clock_now();
+    if (until <= now || atomic_load(&e->ejected))
+        return;
+    registry_change_begin(e->registry);
+    const struct upstream *u = run_newest(e->run);
+    if (u && u->ejection.enabled && has_room(u, &u->ejection)) {
+        e->passive.until = until;
+        e->passive.times = times;
+        atomic_store(&e->ejected, true);
+        atomic_fetch_add(&e->changes[CHANGE_EJECTED], 1);
+        log_warn("endpoint.ejected",
+                 "upstream %.*s: endpoint %.*s takes no requests for %llu s: the process before "
+                 "this one had left it out",
+                 STR_ARG(e->upstream_name), STR_ARG(e->address),
+                 (unsigned long long) ((until - now) / USEC_PER_SEC));
+    }
+    registry_change_end(e->registry);
+}
+
 /* ---- failures in a row --------------------------------------------------------------------- */
 
 static void row_complete(struct endpoint *e, const struct attempt_result *r, uint32_t in_row)

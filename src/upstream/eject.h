@@ -16,6 +16,11 @@ bool eject_tick(struct upstream *u, usec_t now, bool changing);
 /* A check of e passed: it comes back at once. Any thread. */
 void eject_forgive(struct endpoint *e, usec_t now);
 
+/* Whether e is left out, and until when and for the how many-th time. Any thread. */
+bool eject_left_out(struct endpoint *e, usec_t *until, uint32_t *times);
+/* Another process had left e out until then: so it is here, if that is not over. Any thread. */
+void eject_leave_out(struct endpoint *e, usec_t until, uint32_t times);
+
 /* One endpoint's requests of a sweep. */
 struct eject_sample {
     uint64_t total, failed;

@@ -35,7 +35,7 @@ json_t *handover_sockets(const struct sockets *s);
 /* Adds the sockets of such a fact to s. */
 void handover_sockets_of(const json_t *list, struct sockets *s);
 
-/* path made absolute, no link followed: what is there later may be another program. For mem_free. */
+/* path made absolute, no link followed: what is there later may be another one. For mem_free. */
 char *handover_absolute(const char *path);
 /* The path by which this process was started, in that way. For mem_free. */
 char *handover_path(void);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* supervisor_door.c: where `weir upgrade` asks: an abstract unix socket named by the supervisor's
- * pid, which root and the supervisor's own user may use, nobody else: who may run a program in its place
- * can as well send it signals. The server's process, where it runs as another user, may not.
+ * pid, which root and the supervisor's own user may use, nobody else: who may run a program in its
+ * place can as well send it signals. The server's process, where it runs as another user, may not.
  * A question is one message "SECONDS PATH" (PATH empty: that of its own program), the answer one
  * message "good TEXT" or "bad TEXT", when it is known. */
 #include "app/door.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* supervisor_inside: what the files of the supervisor share: supervisor.c (the server's life,
- * signals and the loop), supervisor_upgrade.c (a new program takes over), supervisor_door.c (who asks for
- * that). One thread. Nothing outside these files and their commands includes it. */
+ * signals and the loop), supervisor_upgrade.c (a new program takes over), supervisor_door.c (who
+ * asks for that). One thread. Nothing outside these files includes it. */
 #ifndef WEIR_APP_SUPERVISOR_INSIDE_H
 #define WEIR_APP_SUPERVISOR_INSIDE_H
 

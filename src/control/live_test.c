@@ -79,7 +79,7 @@ static void start(struct fixture *f, const char *text)
 {
     char *why = NULL;
     live_init(&f->live, &test_set, &ops, &f->engine);
-    live_open(&f->live, str_c(f->dir));
+    live_open(&f->live, str_c(f->dir), NULL);
     assert_true(load_text(f, text, LIVE_START, &why));
     assert_null(why);
 }

@@ -277,7 +277,7 @@ struct model {
     enum breaker_state state;
     struct {
         usec_t at;
-        bool failed;
+        enum breaker_outcome how;
     } calls[20000];
     uint32_t n, begun, ended, bad, times;
     usec_t until;
@@ -312,7 +312,7 @@ static void model_open(struct model *m, const struct breaker_conf *c, usec_t now
 static void model_tell(struct model *m, const struct breaker_conf *c, usec_t now, bool probe,
                        uint32_t round, enum breaker_outcome o)
 {
-    uint64_t calls = 0, failed = 0, width = c->window / BREAKER_PARTS;
+    uint64_t calls = 0, failed = 0, slow = 0, width = c->window / BREAKER_PARTS;
     if (round != m->round)
         return;
     if (probe && o == OUTCOME_NONE)
@@ -321,7 +321,7 @@ static void model_tell(struct model *m, const struct breaker_conf *c, usec_t now
         return;
     if (probe) {
         m->ended++;
-        m->bad += o == OUTCOME_FAILED;
+        m->bad += o == OUTCOME_FAILED || o == OUTCOME_SLOW;
         if (m->ended < (uint32_t) c->probes)
             return;
         if (m->bad * 100 >= m->ended * (uint64_t) c->close_rate) {
@@ -334,16 +334,32 @@ static void model_tell(struct model *m, const struct breaker_conf *c, usec_t now
         return;
     }
     m->calls[m->n].at = now;
-    m->calls[m->n++].failed = o == OUTCOME_FAILED;
+    m->calls[m->n++].how = o;
     for (uint32_t i = 0; i < m->n; i++) {
         if (m->calls[i].at / width + BREAKER_PARTS <= now / width)
             continue;
         calls++;
-        failed += m->calls[i].failed;
+        failed += m->calls[i].how == OUTCOME_FAILED;
+        slow += m->calls[i].how == OUTCOME_SLOW;
     }
-    if (o == OUTCOME_FAILED && calls >= (uint64_t) c->minimum_calls &&
-        failed * 100 >= calls * (uint64_t) c->failure_rate)
+    if (o != OUTCOME_GOOD && calls >= (uint64_t) c->minimum_calls &&
+        (failed * 100 >= calls * (uint64_t) c->failure_rate ||
+         (c->slow_over && slow * 100 >= calls * (uint64_t) c->slow_rate)))
         model_open(m, c, now);
+}
+
+/* Other settings for each seed; every second one has slow calls. */
+static struct breaker_conf settings(uint64_t seed)
+{
+    struct breaker_conf c = defaults();
+    c.minimum_calls = (int64_t) (5 + seed % 20);
+    c.failure_rate = (int64_t) (30 + seed % 4 * 10);
+    c.close_rate = c.failure_rate - 5;
+    c.probes = (int64_t) (1 + seed % 7);
+    c.window = (3 + seed % 10) * SEC;
+    c.slow_over = seed % 2 ? 800 * USEC_PER_MS : 0;
+    c.slow_rate = (int64_t) (40 + seed % 3 * 20);
+    return c;
 }
 
 static void follows_the_model(void **state)
@@ -357,7 +373,7 @@ static void follows_the_model(void **state)
     } out[64];
     for (uint64_t seed = 1; seed <= 60; seed++) {
         struct breaker b = {0};
-        struct breaker_conf c = defaults();
+        struct breaker_conf c = settings(seed);
         uint64_t random = seed * UINT64_C(0x9e3779b97f4a7c15);
         usec_t now = SEC;
         uint32_t n = 0, opened = 0;
@@ -377,7 +393,9 @@ static void follows_the_model(void **state)
             } else if (n > 0) {
                 uint32_t i = (r >> 8) % n;
                 uint32_t bad = (uint32_t) (now / (20 * SEC)) % 2 ? 7 : 1; /* bad times and good */
-                enum breaker_outcome o = (r >> 16) % 10 < bad ? OUTCOME_FAILED : OUTCOME_GOOD;
+                bool slow = c.slow_over && (now / (40 * SEC)) % 2;
+                enum breaker_outcome worse = slow ? OUTCOME_SLOW : OUTCOME_FAILED;
+                enum breaker_outcome o = (r >> 16) % 10 < bad ? worse : OUTCOME_GOOD;
                 o = (r >> 24) % 16 == 0 ? OUTCOME_NONE : o;
                 breaker_tell(&b, &c, now, out[i].t, (struct breaker_end){o, false, false});
                 model_tell(&m, &c, now, out[i].probe, out[i].round, o);

@@ -16,7 +16,8 @@
 #define DEVIATION_ENDPOINTS 5  /* fewer have no spread to speak of */
 #define DEVIATION_REQUESTS 100 /* of one endpoint in a sweep */
 #define SHARE_REQUESTS 50
-#define NOTABLE 5.0 /* percent of failures below which no deviation counts */
+#define NOTABLE 5.0    /* percent of failures below which no deviation counts */
+#define ROUNDING 0.001 /* percent: the mean of equal shares may come out a little above them */
 #define SWEEP_EVERY (10 * USEC_PER_SEC)
 
 static const char *const reason_names[EJECT_REASONS] = {
@@ -194,7 +195,7 @@ void eject_judge(const struct ejection_conf *c, const struct eject_sample *s, ui
             out[i] = EJECT_SHARE;
         else if (c->deviation > 0 && counted >= DEVIATION_ENDPOINTS &&
                  enough(&s[i], DEVIATION_REQUESTS) && failed_percent(&s[i]) >= NOTABLE &&
-                 100 - failed_percent(&s[i]) < *limit)
+                 100 - failed_percent(&s[i]) < *limit - ROUNDING)
             out[i] = EJECT_DEVIATION;
     }
 }

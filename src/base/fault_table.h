@@ -135,6 +135,7 @@ FAULT(UP_SEND_TIMEOUT, "upstream_send_timeout", UPSTREAM, 504, NEVER, "connectio
 /* Weir itself */
 FAULT(EXCHANGE_TIMEOUT, "exchange_timeout", SELF, 504, NEVER, "http_response_timeout", "the whole exchange took longer than timeouts.exchange")
 FAULT(GRPC_DEADLINE, "grpc_deadline_exceeded", SELF, 504, NEVER, "http_response_timeout", "the call took longer than its grpc-timeout")
+FAULT(CALL_IDLE, "call_idle_timeout", SELF, 504, NEVER, "http_response_timeout", "no byte of a gRPC call went either way for timeouts.call_idle; raise it, or have the endpoint send something from time to time")
 FAULT(TUNNEL_IDLE, "tunnel_idle_timeout", SELF, 0, NEVER, "", "no byte went through the tunnel for timeouts.tunnel_idle")
 FAULT(MEMORY, "memory_limit", SELF, 503, NEVER, "proxy_internal_error", "memory_limit is reached; raise it or lower the load")
 FAULT(MEMORY_STALL, "memory_stall", SELF, 503, NEVER, "proxy_internal_error", "memory_limit was reached with no progress for a second; this exchange held the most and was ended")

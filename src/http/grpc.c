@@ -3,8 +3,9 @@
 #include "http/grpc.h"
 
 #define TIMEOUT_DIGITS 8u
+#define PREFIX_BYTES 5u
 
-enum grpc_kind grpc_kind(const struct head *h, struct str *format)
+enum grpc_kind grpc_type(struct str value, struct str *format)
 {
     static const struct {
         struct str name;
@@ -14,10 +15,8 @@ enum grpc_kind grpc_kind(const struct head *h, struct str *format)
         {{"application/grpc-web", 20}, GRPC_WEB},
         {{"application/grpc", 16}, GRPC_CALL},
     };
-    const struct field *f =
-        h->method_id == METHOD_POST ? fields_get_id(&h->fields, FIELD_CONTENT_TYPE) : NULL;
-    for (size_t i = 0; f && i < sizeof(types) / sizeof(types[0]); i++) {
-        struct str name = types[i].name, value = f->value;
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        struct str name = types[i].name;
         if (value.n < name.n || !str_ieq(str_of(value.p, name.n), name))
             continue;
         struct str rest = str_of(value.p + name.n, value.n - name.n);
@@ -28,6 +27,13 @@ enum grpc_kind grpc_kind(const struct head *h, struct str *format)
         return types[i].kind;
     }
     return GRPC_NONE;
+}
+
+enum grpc_kind grpc_kind(const struct head *h, struct str *format)
+{
+    const struct field *f =
+        h->method_id == METHOD_POST ? fields_get_id(&h->fields, FIELD_CONTENT_TYPE) : NULL;
+    return f ? grpc_type(f->value, format) : GRPC_NONE;
 }
 
 usec_t grpc_timeout(const struct head *h)
@@ -85,6 +91,24 @@ enum grpc_status grpc_status_of(enum fault f, uint16_t http)
         return GRPC_UNAVAILABLE;
     default:
         return GRPC_UNKNOWN;
+    }
+}
+
+void grpc_frames_pass(struct grpc_frames *g, struct str s)
+{
+    while (s.n) {
+        size_t n = s.n < g->left ? s.n : g->left;
+        if (!n) { /* the flag is shifted out behind four bytes of length */
+            n = 1;
+            g->length = g->length << 8 | (uint8_t) s.p[0];
+            if (++g->n == PREFIX_BYTES) {
+                g->left = g->length;
+                g->n = 0;
+            }
+        } else {
+            g->left -= (uint32_t) n;
+        }
+        s = str_sub(s, n, s.n);
     }
 }
 

@@ -29,6 +29,16 @@ enum grpc_status {
     GRPC_UNAUTHENTICATED = 16,
 };
 
+/* Where a body stands that is a row of messages, each behind a flag and its length. */
+struct grpc_frames {
+    uint32_t length; /* as far as n bytes of the prefix say it */
+    uint32_t left;   /* bytes of the present message that are still to come */
+    uint8_t n;       /* bytes of the prefix that came */
+};
+
+/* What a Content-Type says, else GRPC_NONE. *format: its subtype's rest, "+proto" or empty; may be
+ * NULL. */
+enum grpc_kind grpc_type(struct str value, struct str *format);
 /* What the Content-Type of a POST says, else GRPC_NONE. *format: its subtype's rest, "+proto" or
  * empty; may be NULL. */
 enum grpc_kind grpc_kind(const struct head *h, struct str *format);
@@ -36,6 +46,13 @@ enum grpc_kind grpc_kind(const struct head *h, struct str *format);
 usec_t grpc_timeout(const struct head *h);
 /* The status of a call that failed for f (FAULT_OK: by an answer of that HTTP status alone). */
 enum grpc_status grpc_status_of(enum fault f, uint16_t http);
+/* Passes the next bytes of the body. */
+void grpc_frames_pass(struct grpc_frames *g, struct str s);
+/* No message is begun and not whole. */
+static inline bool grpc_frames_between(const struct grpc_frames *g)
+{
+    return !g->n && !g->left;
+}
 /* text as grpc-message has it: percent-encoded but for visible ASCII and spaces. p NULL: memory. */
 struct str grpc_message(struct arena *a, struct str text);
 

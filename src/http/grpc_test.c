@@ -77,6 +77,32 @@ static void test_statuses(void **state)
     assert_int_equal(grpc_status_of(FAULT_OK, 418), 2);
 }
 
+/* Messages of 0, 1 and 300 bytes, and of more than three bytes of length say, in pieces. */
+static void test_frames(void **state)
+{
+    char body[5 + 5 + 1 + 5 + 300] = {0};
+    const size_t ends[] = {0, 5, 11, sizeof(body)};
+    (void) state;
+    body[5] = 1; /* a flag is no length */
+    body[9] = 1;
+    body[14] = 1;
+    body[15] = 300 - 256;
+    for (size_t step = 1; step <= sizeof(body); step++) {
+        struct grpc_frames g = {0};
+        size_t whole = 0;
+        for (size_t at = 0; at <= sizeof(body); at += step) {
+            for (whole = 3; ends[whole] > at; whole--)
+                ;
+            assert_int_equal(grpc_frames_between(&g), at == ends[whole]);
+            grpc_frames_pass(&g, str_sub(str_of(body, sizeof(body)), at, at + step));
+        }
+        assert_true(grpc_frames_between(&g));
+    }
+    struct grpc_frames g = {0};
+    grpc_frames_pass(&g, str_of("\0\xff\xff\xff\xff", 5));
+    assert_int_equal(g.left, UINT32_MAX);
+}
+
 static void test_message(void **state)
 {
     struct arena a;
@@ -89,9 +115,8 @@ static void test_message(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kinds),
-        cmocka_unit_test(test_timeouts),
-        cmocka_unit_test(test_statuses),
+        cmocka_unit_test(test_kinds),    cmocka_unit_test(test_timeouts),
+        cmocka_unit_test(test_statuses), cmocka_unit_test(test_frames),
         cmocka_unit_test(test_message),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

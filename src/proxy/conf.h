@@ -71,6 +71,7 @@ struct timeouts_conf {
     usec_t upstream_send; /* 60 s */
     usec_t exchange;      /* off */
     usec_t tunnel_idle;   /* 1 h */
+    usec_t call_idle;     /* 1 h */
 };
 
 /* limits, on the top level and on each route */

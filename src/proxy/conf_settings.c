@@ -39,6 +39,10 @@ static const struct schema_field timeouts_rows[] = {
     TIMEOUT(exchange, "off", "Longest time for a whole exchange, request and answer.", "5m"),
     TIMEOUT(tunnel_idle, "1h", "A tunnel (WebSocket, CONNECT) without a byte so long is closed.",
             "1h"),
+    TIMEOUT(call_idle, "1h",
+            "A gRPC call without a byte either way so long is ended; for calls this holds in place "
+            "of client_body, first_byte and response_idle.",
+            "5m"),
 };
 
 const struct schema_table timeouts_schema = {

@@ -26,6 +26,7 @@ static void times(void **state)
     assert_int_equal(t.upstream_send, SEC(60));
     assert_int_equal(t.exchange, 0);
     assert_int_equal(t.tunnel_idle, SEC(3600));
+    assert_int_equal(t.call_idle, SEC(3600));
 }
 
 static void limits(void **state)

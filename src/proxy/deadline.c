@@ -3,6 +3,7 @@
  * and the minimum rates. One timer an exchange: armed for the earliest, it only makes the
  * driver look again. Invariant: a deadline that does not count at this moment is never armed in
  * the past. */
+#include "http/grpc.h"
 #include "proxy/attempt_turn.h"
 #include "proxy/driver.h"
 
@@ -41,6 +42,23 @@ static bool awaits_continue(const struct exchange *x)
     return x->in->expect_continue && !x->request.bytes && !x->interims;
 }
 
+/* A call over HTTP/2: either side may keep silent, as long as not both do so for too long. A client
+ * of HTTP/1 has to send its request all the same. */
+static bool is_call(const struct exchange *x)
+{
+    return x->grpc != GRPC_NONE && x->attempt && x->attempt->leg && x->attempt->http2 &&
+           (x->in->major == 2 || x->request_done);
+}
+
+static void look_at_call(struct look *k)
+{
+    struct exchange *x = k->x;
+    const struct leg *c = x->client, *up = x->attempt->leg;
+    usec_t last = latest(latest(c->last_in, c->last_out), latest(up->last_in, up->last_out));
+    consider(k, DEADLINE_CALL_IDLE, latest(last, x->attempt->sent_at),
+             x->route->settings->timeouts.call_idle, true, FAULT_CALL_IDLE);
+}
+
 static void look_at_attempt(struct look *k)
 {
     struct exchange *x = k->x;
@@ -69,6 +87,10 @@ static void look_at_attempt(struct look *k)
     bool uploading = !x->request_done && !awaits_continue(x);
     usec_t sent = latest(a->leg->last_out, a->sent_at);
     consider(k, DEADLINE_UPSTREAM_SEND, sent, t->upstream_send, queued, FAULT_UP_SEND_TIMEOUT);
+    if (is_call(x)) {
+        look_at_call(k);
+        return;
+    }
     /* The client's turn began when its last bytes went on, or with an interim answer. */
     if (uploading)
         consider(k, DEADLINE_CLIENT_BODY,
@@ -76,6 +98,12 @@ static void look_at_attempt(struct look *k)
                  !queued, FAULT_CLIENT_BODY_TIMEOUT);
     consider(k, DEADLINE_FIRST_BYTE, sent, t->first_byte, !queued && !uploading,
              FAULT_UP_HEAD_TIMEOUT);
+}
+
+/* The rest of the request is read: to go on, or to keep the connection. */
+static bool awaits_body(const struct exchange *x)
+{
+    return !x->request_done && (x->client_keep || x->request.state != PUMP_ENDED);
 }
 
 static void look_at_stream(struct look *k)
@@ -87,13 +115,17 @@ static void look_at_stream(struct look *k)
         x->response_pump.sink ? pump_waiting(&x->response_pump) : x->client->ops->queued(x->client);
     consider(k, DEADLINE_CLIENT_SEND, latest(x->client->last_out, x->step_since), t->client_send,
              waiting > 0, FAULT_CLIENT_SEND_TIMEOUT);
-    if (!x->request_done)
+    bool call = is_call(x) && !x->response_done;
+    if (call)
+        look_at_call(k);
+    else if (awaits_body(x))
         consider(k, DEADLINE_CLIENT_BODY, latest(x->client->last_in, x->step_since), t->client_body,
                  pump_waiting(&x->request) == 0, FAULT_CLIENT_BODY_TIMEOUT);
     if (!a || !a->leg || x->response_done)
         return;
-    consider(k, DEADLINE_RESPONSE_IDLE, latest(a->leg->last_in, x->client->last_out),
-             t->response_idle, waiting == 0, FAULT_UP_BODY_TIMEOUT);
+    if (!call)
+        consider(k, DEADLINE_RESPONSE_IDLE, latest(a->leg->last_in, x->client->last_out),
+                 t->response_idle, waiting == 0, FAULT_UP_BODY_TIMEOUT);
     if (!x->request_done)
         consider(k, DEADLINE_UPSTREAM_SEND, a->leg->last_out, t->upstream_send,
                  pump_waiting(&x->request) > 0, FAULT_UP_SEND_TIMEOUT);

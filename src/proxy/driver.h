@@ -105,6 +105,8 @@ void pump_start(struct pump *p, struct exchange *x, enum direction dir, struct l
                 struct leg *sink);
 /* Moves what can be moved now. */
 enum pump_verdict pump_run(struct pump *p, struct exchange *x);
+/* Ends the sink's message with these trailers (NULL: none): PUMP_DONE, or PUMP_SINK_ERR. */
+enum pump_verdict pump_end(struct pump *p, struct exchange *x, struct fields *trailers);
 /* Gives a pipe back to the worker when it is empty, else closes it. */
 void pipe_park(struct worker *w, struct pipe_pair *p);
 /* Drops what it holds. */

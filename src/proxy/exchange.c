@@ -4,11 +4,13 @@
  * 1. Only exchange_run changes step; every change is one that the row allows (asserted in debug
  *    builds).
  * 2. Every exchange reaches finish, exactly once; nothing else frees it.
- * 3. head_sent: from then on a fault can only break the message, never make a reply.
+ * 3. head_sent: from then on a fault can only break the message, never make a reply; but a gRPC
+ *    call may still get its status behind whole messages (step stream again).
  * 4. fault is the first fault that decided the outcome; later ones are its consequences. */
 #include "base/panic.h"
 #include "net/tls.h"
 #include "proxy/driver.h"
+#include "proxy/grpc_reply.h"
 #include "proxy/leg_h1.h"
 #include "proxy/listener.h"
 #include "proxy/passthrough.h"
@@ -39,12 +41,12 @@ static const struct step_row rows[STEP_COUNT] = {
         DL(EXCHANGE), TO(ATTEMPT) | TO(REPLY) | TO(FINISH)},
     [STEP_ATTEMPT]   = {"attempt", step_attempt, STEP_RESPOND,
         DL(POOL_WAIT) | DL(CONNECT) | DL(UPSTREAM_SEND) | DL(CLIENT_BODY) | DL(FIRST_BYTE)
-            | DL(EXCHANGE), TO(RESPOND) | TO(REPLY) | TO(FINISH)},
+            | DL(CALL_IDLE) | DL(EXCHANGE), TO(RESPOND) | TO(REPLY) | TO(FINISH)},
     [STEP_RESPOND]   = {"respond", step_respond, STEP_STREAM,
         DL(EXCHANGE), TO(ATTEMPT) | TO(STREAM) | TO(TUNNEL) | TO(REPLY) | TO(FINISH)},
     [STEP_STREAM]    = {"stream", step_stream, STEP_FINISH,
-        DL(CLIENT_BODY) | DL(CLIENT_SEND) | DL(UPSTREAM_SEND) | DL(RESPONSE_IDLE) | DL(EXCHANGE),
-        TO(FINISH)},
+        DL(CLIENT_BODY) | DL(CLIENT_SEND) | DL(UPSTREAM_SEND) | DL(RESPONSE_IDLE) | DL(CALL_IDLE)
+            | DL(EXCHANGE), TO(STREAM) | TO(FINISH)},
     [STEP_REPLY]     = {"reply", step_reply, STEP_FINISH,
         DL(CLIENT_BODY) | DL(CLIENT_SEND) | DL(EXCHANGE), TO(FINISH)},
     [STEP_TUNNEL]    = {"tunnel", step_tunnel, STEP_FINISH,
@@ -60,7 +62,7 @@ static const char *const deadline_names[DEADLINE_COUNT] = {
     [DEADLINE_CONNECT] = "connect_timeout",     [DEADLINE_POOL_WAIT] = "pool_wait",
     [DEADLINE_FIRST_BYTE] = "first_byte",       [DEADLINE_RESPONSE_IDLE] = "response_idle",
     [DEADLINE_UPSTREAM_SEND] = "upstream_send", [DEADLINE_EXCHANGE] = "exchange",
-    [DEADLINE_TUNNEL_IDLE] = "tunnel_idle",
+    [DEADLINE_TUNNEL_IDLE] = "tunnel_idle",     [DEADLINE_CALL_IDLE] = "call_idle",
 };
 
 const char *step_name(enum step s)
@@ -206,7 +208,7 @@ enum step_verdict step_fail(struct exchange *x, enum fault f)
     if (!reply || !client_in_step(x, f))
         x->client_keep = false;
     if (!reply)
-        return step_jump(x, STEP_FINISH);
+        return step_jump(x, x->step == STEP_STREAM && grpc_end(x, f) ? STEP_STREAM : STEP_FINISH);
     if (x->attempt)
         attempt_end(x->attempt, false, f);
     pump_stop(&x->request, x);

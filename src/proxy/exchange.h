@@ -45,6 +45,7 @@ enum deadline {
     DEADLINE_UPSTREAM_SEND,
     DEADLINE_EXCHANGE,
     DEADLINE_TUNNEL_IDLE,
+    DEADLINE_CALL_IDLE,
     DEADLINE_COUNT
 };
 
@@ -69,6 +70,7 @@ struct exchange {
     uint8_t pending; /* enum fault noted by exchange_fail, acted on by the next run */
     uint8_t kind;    /* enum exchange_kind */
     uint8_t hook_at; /* next hook of the list being run: where WAIT resumes */
+    uint8_t grpc;    /* enum grpc_kind: what the request is a call of */
     /* eight at most, each with its invariant */
     bool head_sent : 1;     /* a final head was queued to the client: no reply is possible now */
     bool request_done : 1;  /* the client's message was read to its end */

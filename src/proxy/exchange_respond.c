@@ -2,10 +2,10 @@
 /* exchange_respond: the steps from the answer on: respond decides (forward, try again, fall
  * back, reply), stream, reply and tunnel move bytes, finish ends everything exactly once. */
 #include "base/panic.h"
-#include "http/grpc.h"
 #include "http/h1_write.h"
 #include "proxy/affinity.h"
 #include "proxy/driver.h"
+#include "proxy/grpc_reply.h"
 #include "proxy/hop.h"
 #include "proxy/retry.h"
 
@@ -145,6 +145,8 @@ enum step_verdict step_respond(struct exchange *x)
     struct retry_plan plan;
     if (h->status >= 400 && !x->hook_at && retry_status(x) && retry_wanted(x, &plan))
         return try_again(x, &plan);
+    if (x->grpc != GRPC_NONE && !x->hook_at)
+        grpc_follow(x);
     enum step_verdict v = ask_hooks(x);
     if (v != STEP_NEXT)
         return v;
@@ -228,36 +230,6 @@ enum step_verdict step_stream(struct exchange *x)
     return discard_request(x) ? STEP_NEXT : STEP_WAIT;
 }
 
-/* A call is answered in its own words: 200, with a status and a message of gRPC, and no body.
- * Answers that went well are left alone: they are no calls. */
-static enum fault say_grpc(struct exchange *x, struct head *h)
-{
-    static const char *const types[] = {"", "application/grpc", "application/grpc-web",
-                                        "application/grpc-web-text"};
-    struct str format, status, message, type;
-    enum grpc_kind kind = grpc_kind(x->in, &format);
-    if (kind == GRPC_NONE || h->status < 300)
-        return FAULT_OK;
-    struct str why = x->fault ? str_c(fault_name(x->fault)) : status_reason(h->status);
-    struct str parts[] = {str_c(types[kind]), format};
-    type = arena_join(&x->arena, parts, 2);
-    status = arena_printf(&x->arena, "%d", (int) grpc_status_of(x->fault, h->status));
-    message = grpc_message(&x->arena, why);
-    fields_remove_id(&h->fields, FIELD_CONTENT_TYPE);
-    if (!type.p || !status.p || !message.p ||
-        !fields_add_id(&h->fields, FIELD_CONTENT_TYPE, type) ||
-        !fields_add(&h->fields, STR("grpc-status"), status) ||
-        !fields_add(&h->fields, STR("grpc-message"), message))
-        return FAULT_MEMORY;
-    h->status = 200;
-    h->reason = status_reason(200);
-    h->body = BODY_NONE;
-    h->length = 0;
-    if (x->in->major == 2)
-        h->declared = H1_LENGTH_UNSAID;
-    return FAULT_OK;
-}
-
 /* Makes the head of x->reply. */
 static enum fault make_reply_head(struct exchange *x)
 {
@@ -276,7 +248,7 @@ static enum fault make_reply_head(struct exchange *x)
     if (r->produce && !bodyless)
         h->body = head_is_10(x->in) ? BODY_CLOSE : BODY_CHUNKED;
     x->response = h;
-    enum fault f = say_grpc(x, h);
+    enum fault f = grpc_reply(x, h);
     return f == FAULT_OK ? hop_response(x, h) : f;
 }
 

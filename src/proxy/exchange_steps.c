@@ -53,7 +53,8 @@ enum step_verdict step_admit(struct exchange *x)
     x->peer_trusted = x->peer_unix ? s->trust_unix : client_ip_trusted(s, x->peer_ip);
     x->client_ip = client_ip_derive(s, x->peer_ip, x->peer_trusted, &x->in->fields);
     x->client_watch = true;
-    if (grpc_kind(x->in, NULL) != GRPC_NONE)
+    x->grpc = (uint8_t) grpc_kind(x->in, NULL);
+    if (x->grpc != GRPC_NONE)
         x->time_limit = grpc_timeout(x->in);
     x->request_done = x->in->body == BODY_NONE || (x->in->body == BODY_LENGTH && !x->in->length);
     if (x->listener && x->in->target_form == TARGET_ABSOLUTE && !str_ieq(x->in->scheme, x->scheme))

@@ -48,8 +48,10 @@ static uint32_t reset_code(const struct leg_h2 *h)
         return h->leg.fault == FAULT_UP_HEAD || h->leg.fault == FAULT_UP_FRAMING
                    ? NGHTTP2_PROTOCOL_ERROR
                    : NGHTTP2_CANCEL;
-    if (f == FAULT_OK)
+    if (f == FAULT_OK || h->end_sent)
         return NGHTTP2_NO_ERROR; /* the answer is whole; the rest of the request is not wanted */
+    if (f == FAULT_GRPC_DEADLINE)
+        return NGHTTP2_CANCEL; /* by which clients know their deadline (gRPC over HTTP/2) */
     if (f == FAULT_H2_MALFORMED || f == FAULT_H2_LENGTH || f == FAULT_H2_STREAM)
         return NGHTTP2_PROTOCOL_ERROR;
     return fault_row(f)->side == FAULT_SIDE_CLIENT ? NGHTTP2_CANCEL : NGHTTP2_INTERNAL_ERROR;
@@ -69,7 +71,7 @@ static void count_end(struct leg_h2 *h, enum fault f)
 static bool timed_out(enum fault f)
 {
     return f == FAULT_UP_HEAD_TIMEOUT || f == FAULT_UP_BODY_TIMEOUT || f == FAULT_UP_SEND_TIMEOUT ||
-           f == FAULT_TRY_TIMEOUT || f == FAULT_EXCHANGE_TIMEOUT;
+           f == FAULT_TRY_TIMEOUT || f == FAULT_EXCHANGE_TIMEOUT || f == FAULT_CALL_IDLE;
 }
 
 static void close_leg(struct leg *l, bool keep, enum evict_reason why)

@@ -5,10 +5,12 @@
  * 2. Nothing is read while bytes wait at or above the mark: that is the back-pressure.
  * 3. PUMP_SPLICE: held is empty, the sink's queue is empty; bytes are in the kernel or in the
  *    pipe.
- * 4. PUMP_FLUSH: the source's message was read to its end and the end was written to the sink. */
+ * 4. PUMP_FLUSH: the end was written to the sink, behind all of the source's message or, of a call
+ *    that failed, behind the messages that came whole. */
 #include "proxy/pump.h"
 
 #include "base/panic.h"
+#include "http/grpc.h"
 #include "proxy/driver.h"
 #include "proxy/hop.h"
 
@@ -65,6 +67,12 @@ static void remember(struct pump *p, struct exchange *x)
         chain_clear(&x->replay, bp);
 }
 
+static void follow(struct grpc_frames *g, const struct chain *held)
+{
+    for (const struct slice *s = held->head; s; s = s->next)
+        grpc_frames_pass(g, str_of(s->p, s->n));
+}
+
 /* Bytes in held go through the hooks to the sink. */
 static enum pump_verdict forward(struct pump *p, struct exchange *x)
 {
@@ -74,6 +82,8 @@ static enum pump_verdict forward(struct pump *p, struct exchange *x)
     if (!p->hooked) {
         remember(p, x);
         p->bytes += n;
+        if (__builtin_expect(p->messages != NULL, 0))
+            follow(p->messages, &p->held);
     }
     uint64_t limit = x->route->settings->limits.body;
     if (p->direction == DIR_REQUEST && limit && p->bytes > limit && x->step != STEP_TUNNEL) {
@@ -102,10 +112,8 @@ static enum pump_verdict forward(struct pump *p, struct exchange *x)
     return PUMP_DONE;
 }
 
-/* The source's message is complete. */
-static enum pump_verdict end_message(struct pump *p, struct exchange *x)
+enum pump_verdict pump_end(struct pump *p, struct exchange *x, struct fields *trailers)
 {
-    struct fields *trailers = p->source->trailers;
     if (p->direction == DIR_REQUEST)
         x->request_done = true;
     else
@@ -127,6 +135,12 @@ static enum pump_verdict end_message(struct pump *p, struct exchange *x)
     /* Nobody waits for the last byte of a request to leave: a failure shows in sink->fault. */
     p->state = p->direction == DIR_REQUEST ? PUMP_ENDED : PUMP_FLUSH;
     return PUMP_DONE;
+}
+
+/* The source's message is complete. */
+static enum pump_verdict end_message(struct pump *p, struct exchange *x)
+{
+    return pump_end(p, x, p->source->trailers);
 }
 
 /* A large plain body that no feature wants may go by splice once the sink's queue has left. */

@@ -40,6 +40,8 @@ struct pump {
     uint64_t rate_bytes;    /* moved since the rate window began */
     bool no_splice;         /* no pipe was to be had: copy */
     bool complete;          /* the source has no more: the message ends behind held */
+    /* where the body of a call's answer stands; NULL: it is not followed */
+    struct grpc_frames *messages;
 };
 
 #endif

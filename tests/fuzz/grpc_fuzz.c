@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Fuzz target: what gRPC says in fields and in base64. The text is taken as a Content-Type, as a
- * grpc-timeout, as a message, as base64 and as the answer of a health service: what is decoded
- * encodes to the same, what was encoded decodes to what it was, and what follows a status that is
- * known makes it the last one. */
+ * grpc-timeout, as a message, as a row of messages, as base64 and as the answer of a health
+ * service: what is decoded encodes to the same, what was encoded decodes to what it was, and what
+ * follows a status that is known makes it the last one. */
 #include <stdint.h>
 #include <string.h>
 
@@ -47,12 +47,33 @@ static void check_health(struct str body)
     must(grpc_health_answer(str_of(copy, body.n + 2)) == GRPC_SERVING);
 }
 
+/* Where a row of messages stands is the same however its bytes come, and as a reader of whole
+ * messages has it. */
+static void check_frames(struct str body)
+{
+    struct grpc_frames at_once = {0}, one_by_one = {0};
+    grpc_frames_pass(&at_once, body);
+    for (size_t i = 0; i < body.n; i++)
+        grpc_frames_pass(&one_by_one, str_sub(body, i, i + 1));
+    must(at_once.left == one_by_one.left && at_once.n == one_by_one.n);
+    size_t at = 0;
+    while (body.n - at >= 5) {
+        const uint8_t *p = (const uint8_t *) body.p + at;
+        size_t length = (size_t) p[1] << 24 | (size_t) p[2] << 16 | (size_t) p[3] << 8 | p[4];
+        if (length > body.n - at - 5)
+            break;
+        at += 5 + length;
+    }
+    must(grpc_frames_between(&at_once) == (at == body.n));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     if (n > 4096)
         return 0;
     check_health(str_of((const char *) bytes, n));
     check_fields(str_of((const char *) bytes, n));
+    check_frames(str_of((const char *) bytes, n));
     for (size_t i = 0; i + 4 <= n; i += 4) {
         char out[3], again[4];
         int got = base64_decode_four((const char *) bytes + i, out);

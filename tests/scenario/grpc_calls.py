@@ -182,7 +182,7 @@ def raw_call(w, path, fields=(), body=b"\0\0\0\0\0"):
     with H2(w.address) as c:
         a = c.ask("POST", path, [("content-type", "application/grpc"), ("te", "trailers")]
                   + list(fields), body=body)
-    if a.get("grpc-message") == "memory_limit":
+    if "memory_limit" in (a.get("grpc-message"), a.trailers.get("grpc-message")):
         wire.Refusals.note()
     return a
 

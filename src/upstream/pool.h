@@ -30,6 +30,7 @@ struct pool_worker {
     struct list closed;         /* of struct link, freed at the end of the turn */
     struct list delivered;      /* of struct link_wait: ready() is due */
     struct task deliver;        /* calls them */
+    struct list turns;          /* of struct turn, waiting */
     struct ticket *tickets;     /* spare ones */
     struct note *_Atomic inbox; /* from other workers, newest first */
     struct post wake;           /* queued when the inbox got its first note */

@@ -208,6 +208,7 @@ void pool_worker_init(struct pool_worker *w, struct upstream_registry *r, uint32
     list_init(&w->pools);
     list_init(&w->closed);
     list_init(&w->delivered);
+    list_init(&w->turns);
     w->deliver.run = wait_run;
     w->wake.run = worker_woken;
     registry_join(r, index, w);

@@ -16,6 +16,13 @@ struct note {
     void (*run)(struct pool_worker *w, struct note *n);
 };
 
+/* What wakes the requests of a worker that wait for their turn; a cache line of its own. */
+struct turn_bell {
+    _Alignas(64) struct note note;
+    _Atomic bool rung; /* note is in the worker's inbox */
+    _Atomic uint32_t waiting;
+};
+
 struct upstream_registry {
     pthread_mutex_t lock;         /* of endpoints, names, taken */
     struct map endpoints;         /* "upstream\naddress" -> struct endpoint, no reference */
@@ -25,6 +32,7 @@ struct upstream_registry {
     usec_t feedback_last;         /* when feedback was taken last */
     pthread_mutex_t joining;      /* of workers; nothing else is locked while it is held */
     struct pool_worker **workers; /* n_workers, NULL while not running */
+    struct turn_bell *bells;      /* n_workers */
     uint32_t n_workers;
     /* Grows by two when anything changed that a pick depends on (weight, state, addresses); odd
      * while that is being written. Read at each pick, so alone on its cache line. */
@@ -52,7 +60,7 @@ static inline uint32_t registry_number(const struct upstream_registry *r)
 }
 /* Takes the lock and makes the number odd: what picks depend on may be written now. */
 void registry_change_begin(struct upstream_registry *r);
-/* Makes the number even and drops the lock. */
+/* Makes the number even, drops the lock and has those look around who wait for their turn. */
 void registry_change_end(struct upstream_registry *r);
 
 /* Hands n to a worker; false when that worker does not run (n stays the caller's). */
@@ -67,6 +75,9 @@ struct endpoint *endpoint_new(struct upstream_registry *r, struct str upstream, 
 char *endpoint_key(struct str upstream, struct str address);
 /* One holder less of the run of name; r is locked. */
 void run_drop(struct upstream_registry *r, struct str name);
+/* Who waits for a turn, on whatever worker, shall look around: something changed. Not under the
+ * lock. */
+void turn_ring(struct upstream_registry *r);
 /* On the worker: looks at its pool of e again (settings, limit, addresses, retirement). */
 void pool_look(struct pool_worker *w, struct endpoint *e);
 /* Sets the pool settings when they differ (copied); true when they did. */

@@ -201,4 +201,6 @@ void upstream_registry_tick(struct upstream_registry *r, usec_t now)
     if (changing)
         atomic_fetch_add(&r->number, 1);
     pthread_mutex_unlock(&r->lock);
+    if (changing)
+        turn_ring(r);
 }

@@ -8,7 +8,8 @@
  * 3. Who joins the queue raises `pending`, then looks for room (turn_look); who leaves makes room
  *    seen, then looks at `pending`: one of the two sees the other (all sequentially consistent).
  * 4. What is held is handed over while it is held: nobody who came later can take it between.
- * 5. ticket.turn is read and written by its own worker only: leaving never meets the sender. */
+ * 5. ticket.turn is read and written by its own worker only: leaving never meets the sender.
+ * 6. A turn is in its worker's list, and counted in its bell, exactly while it has a ticket. */
 #include "upstream/turn.h"
 
 #include "base/panic.h"
@@ -129,6 +130,46 @@ static void queue_remove(struct upstream_run *run, struct turn_ticket *t)
         t->only->pending--;
 }
 
+/* ---- waiting, on the turn's own worker ------------------------------------------------------ */
+
+static void wait_begins(struct turn *t, struct turn_ticket *k, struct pool_worker *w)
+{
+    t->ticket = k;
+    list_push_back(&w->turns, &t->node);
+    atomic_fetch_add(&w->registry->bells[w->index].waiting, 1);
+}
+
+static void wait_ends(struct turn *t, struct pool_worker *w)
+{
+    t->ticket = NULL;
+    list_remove(&t->node);
+    atomic_fetch_sub(&w->registry->bells[w->index].waiting, 1);
+}
+
+/* rung is cleared before the look, so that what changes from now on rings again. */
+static void bell_rang(struct pool_worker *w, struct note *n)
+{
+    struct turn_bell *bell = (struct turn_bell *) n;
+    atomic_store(&bell->rung, false);
+    list_each_safe(it, &w->turns) {
+        struct turn *t = list_entry(it, struct turn, node);
+        t->looked = 0;
+        t->ready(t);
+    }
+}
+
+void turn_ring(struct upstream_registry *r)
+{
+    for (uint32_t i = 0; i < r->n_workers; i++) {
+        struct turn_bell *bell = &r->bells[i];
+        if (!atomic_load(&bell->waiting) || atomic_exchange(&bell->rung, true))
+            continue;
+        bell->note.run = bell_rang;
+        if (!registry_note(r, i, &bell->note))
+            atomic_store(&bell->rung, false);
+    }
+}
+
 /* ---- granting ------------------------------------------------------------------------------ */
 
 static void pass(struct hold *h, const struct upstream *u, struct pool_worker *w);
@@ -139,7 +180,7 @@ static void ticket_arrived(struct pool_worker *w, struct note *n)
     struct turn_ticket *k = (struct turn_ticket *) n;
     struct turn *t = k->turn;
     if (t) {
-        t->ticket = NULL;
+        wait_ends(t, w);
         t->granted = true;
         t->endpoint = k->offers ? k->endpoint : NULL;
         t->of_endpoint = k->of_endpoint;
@@ -258,7 +299,7 @@ enum turn_queued turn_wait(struct turn *t, struct pool_worker *w, struct upstrea
     if (queued == TURN_QUEUED) {
         t->looked = loop_now(w->loop);
         t->since = t->since ? t->since : t->looked;
-        t->ticket = k;
+        wait_begins(t, k, w);
         counter_add(&run->workers[w->index].waits, 1);
     } else {
         mem_free(k);
@@ -313,7 +354,7 @@ void turn_leave(struct turn *t, struct pool_worker *w)
             queue_remove(run, k);
         k->turn = NULL;
         pthread_mutex_unlock(&run->queue_lock);
-        t->ticket = NULL;
+        wait_ends(t, w);
         if (queued)
             mem_free(k);
     } else if (t->of_upstream || t->of_endpoint || t->granted) {

@@ -17,8 +17,10 @@ struct turn {
     struct upstream *upstream;
     struct endpoint *endpoint;  /* whose it is; what was offered; NULL: of nobody yet */
     struct turn_ticket *ticket; /* non-NULL: it waits */
-    /* It need not wait any more: on the turn's worker, perhaps from inside a function of this
-     * file, so it does no more than queue. */
+    struct list_node node;      /* while it waits, in its worker's list */
+    /* It need not wait any more, or (ticket still set, looked 0) should look around, as limits or
+     * endpoints changed: on the turn's worker, perhaps from inside a function of this file, so it
+     * does no more than queue. */
     void (*ready)(struct turn *t);
     usec_t since;     /* monotonic; the wait began */
     usec_t looked;    /* while it waits: looked around last */

@@ -243,8 +243,8 @@ static void an_offer_that_is_not_wanted(void **state)
     kit_close(&r.k);
 }
 
-/* The one endpoint that it waits for is down: any will do. A limit that was raised is seen by who
- * looks around. */
+/* The one endpoint that it waits for is down: any will do. A limit that was raised is told to who
+ * waits, and seen by who looks around. */
 static void looking_around(void **state)
 {
     struct rig r;
@@ -263,8 +263,15 @@ static void looking_around(void **state)
     r.e[0].max_active = 2;
     struct upstream *old = upstream_ref(r.k.up);
     kit_reload(&r.k);
+    KIT_UNTIL(&r.k, q.woken == 1); /* told to look around, at once */
+    assert_non_null(q.turn.ticket);
+    assert_int_equal(q.turn.looked, 0);
     turn_look(old, &r.k.worker, at(&r, 0));
-    assert_int_equal(q.woken, 1);
+    assert_int_equal(q.woken, 2);
+    assert_null(q.turn.ticket);
+    endpoint_set_up(at(&r, 1), false, "test"); /* who does not wait is not told */
+    loop_turn(r.k.loop, 0);
+    assert_int_equal(q.woken, 2);
     rig_leave(&r, &q);
     for (unsigned i = 0; i < ENDPOINTS; i++)
         rig_leave(&r, &busy[i]);

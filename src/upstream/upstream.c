@@ -18,6 +18,7 @@ struct upstream_registry *upstream_registry_new(unsigned n_workers)
     must(n_workers > 0);
     r->n_workers = n_workers;
     r->workers = mem_new(n_workers * sizeof(struct pool_worker *));
+    r->bells = mem_new_aligned(n_workers * sizeof r->bells[0], 64);
     must(pthread_mutex_init(&r->lock, NULL) == 0);
     must(pthread_mutex_init(&r->joining, NULL) == 0);
     return r;
@@ -29,6 +30,7 @@ void upstream_registry_free(struct upstream_registry *r)
     map_fini(&r->endpoints);
     map_fini(&r->names);
     mem_free(r->workers);
+    mem_free(r->bells);
     mem_free(r->taken);
     pthread_mutex_destroy(&r->lock);
     pthread_mutex_destroy(&r->joining);
@@ -50,6 +52,7 @@ void registry_change_end(struct upstream_registry *r)
 {
     atomic_fetch_add(&r->number, 1);
     pthread_mutex_unlock(&r->lock);
+    turn_ring(r);
 }
 
 /* ---- names and endpoints ------------------------------------------------------------------- */

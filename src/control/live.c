@@ -295,9 +295,10 @@ void live_adopt(struct live *l, struct live_next *next)
     l->now = next->now;
     l->list = next->list;
     l->number++;
-    if (next->overridden)
-        log_write_lines(LOG_WARN, next->discarded ? "changes.discarded" : "changes.kept",
-                        next->overridden);
+    if (next->overridden && next->discarded)
+        log_write_lines(LOG_WARN, "changes.discarded", next->overridden);
+    else if (next->overridden)
+        log_write_lines(LOG_WARN, "changes.kept", next->overridden);
     mem_free(next->overridden);
     *next = (struct live_next){0};
 }

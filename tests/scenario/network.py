@@ -23,26 +23,30 @@ def start(t, endpoints, **more):
     upstream = {"endpoints": endpoints, "pool": {"connect_timeout": "300ms"}}
     upstream.update(more.pop("upstream", {}))
     return t.start({"upstreams": {"u": upstream}, "routes": [{"match": {"path": "/*"}, "to": "u"}],
-                    "timeouts": {"first_byte": "500ms", "response_idle": "500ms"}, **more},
+                    "timeouts": {"first_byte": "500ms", "response_idle": "500ms",
+                                 "upstream_send": "500ms"}, **more},
                    admin=True)
 
 
 def test_cut_off_alone(t):
     """Kept connection: the request is sent, silence; new connection: packets vanish. 504 both
     times, with the reason. After the wire is mended it is served again."""
+    kept = ["first_byte_timeout"]
+    if t.variant == "onebyte":
+        kept.append("upstream_send_timeout")  # so many packets fill the socket's buffer
     w = start(t, [t.far.address], retry=False)
     assert w.get("/warm").status == 200
     t.net.cut()
     try:
         r = w.ask("POST", "/kept", body=b"x")
-        assert r.status == 504 and r.code == "first_byte_timeout", r
+        assert r.status == 504 and r.code in kept, r
         r = w.get("/new")
         assert r.status == 504 and r.code == "connect_timeout", r
     finally:
         t.net.mend()
     wire.await_true("service after the cut", lambda: w.get("/again").status == 200)
-    assert [w.line_for(p)["reason"] for p in ("/kept", "/new")] == ["first_byte_timeout",
-                                                                   "connect_timeout"]
+    assert w.line_for("/kept")["reason"] in kept
+    assert w.line_for("/new")["reason"] == "connect_timeout"
 
 
 def test_one_of_two_cut_off(t):

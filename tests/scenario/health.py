@@ -186,3 +186,58 @@ def test_all_down(t):
     config = copy.deepcopy(w.config)
     config["upstreams"]["u"]["balance"]["panic_threshold"] = 50
     w.reload(config, lambda: w.get("/").status == 200)
+
+
+def test_once_a_process(t):
+    """Three workers, one check: all of them know at once."""
+    o = t.origin()
+    w = t.start({"workers": 3,
+                 "upstreams": {"u": {"endpoints": [o.address],
+                                     "health": {"path": "/ready", "interval": "30s",
+                                                "gate": True},
+                                     "balance": {"panic_threshold": 0}}},
+                 "routes": [{"match": {"path": "/*"}, "to": "u"}]}, admin=True)
+    wire.await_true("the first check", lambda: states(w) == ["up"])
+    assert {w.get("/").status for _ in range(40)} == {200}
+    assert len(o.seen("/ready")) == 1
+
+
+def test_a_passed_check_ends_an_ejection(t):
+    """Its answers had it left out for minutes; a check that passes brings it back at once."""
+    origins = [t.origin("o%d" % i) for i in range(2)]
+    well = threading.Event()
+    w = t.start({"upstreams": {"u": {"endpoints": [o.address for o in origins],
+                                     "ejection": {"consecutive": 3, "duration": "5m"},
+                                     "health": dict(FAST, path="/ready", fall=1000, rise=1)}},
+                 "routes": [{"match": {"path": "/*"}, "to": "u"}]}, admin=True)
+    origins[0].on("/ready", lambda conn, req: conn.reply(200 if well.is_set() else 500))
+    origins[0].on("/", lambda conn, req: conn.reply(200 if well.is_set() else 503,
+                                                    [("X-Origin", "o0")]))
+    origins[0].await_seen("/ready", 1)
+    wire.await_true("ejection", lambda: w.get("/") and states(w) == ["ejected", "up"])
+    well.set()
+    wire.await_true("its return", lambda: states(w) == ["up", "up"])
+    line = [x for x in w.log().splitlines() if "endpoint.returned" in x][0]
+    assert origins[0].address in line and "a check passed" in line, line
+    wire.await_true("requests at it", lambda: w.get("/").get("x-origin") == "o0")
+
+
+def test_first_checks_are_spread(t):
+    """Forty endpoints are not asked in one moment: another one, which is asked ten times a second,
+    was asked several times between the first and the last of them."""
+    order, lock = [], threading.Lock()
+
+    def seen(conn, req):
+        with lock:
+            order.append(conn.origin.name)
+        conn.reply(200)
+    clock = t.origin("clock").on("/h", seen)
+    many = [t.origin("e%d" % i).on("/h", seen) for i in range(40)]
+    t.start({"upstreams": {"clock": {"endpoints": [clock.address],
+                                     "health": {"path": "/h", "interval": "100ms"}},
+                           "many": {"endpoints": [o.address for o in many],
+                                    "health": {"path": "/h", "interval": "3s"}}},
+             "routes": [{"match": {"path": "/*"}, "to": "many"}]})
+    wire.await_true("all are asked", lambda: len(set(order)) == 41)
+    at = [i for i, name in enumerate(order) if name != "clock"]
+    assert order[at[0]:at[-1]].count("clock") >= 5, order

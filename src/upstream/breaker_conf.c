@@ -27,7 +27,9 @@ static const struct schema_field breaker_rows[] = {
     {BREAKER_ROW(failure_rate, SCHEMA_INT), .def = "50", .min = 1, .max = 100,
      .doc = "Percentage of failures at which it opens.", .example = "30"},
     {BREAKER_ROW(close_rate, SCHEMA_INT), .def = "45", .min = 1, .max = 100,
-     .doc = "It closes when fewer of the probes failed than this percentage.", .example = "20"},
+     .doc = "It closes when fewer of the probes failed than this percentage, or than failure_rate "
+            "where that is less.",
+     .example = "20"},
     {BREAKER_ROW(slow_over, SCHEMA_DURATION), .def = "off", .max = DAY, .unit = "duration",
      .doc = "An answer that begins later is slow; off: none is.", .example = "800ms"},
     {BREAKER_ROW(slow_rate, SCHEMA_INT), .def = "50", .min = 1, .max = 100,

@@ -271,6 +271,22 @@ static void held_over_workers(void **state)
     }
 }
 
+/* What closes it is never more than what opens it, also where only one of them was given. */
+static void closes_below_what_opens(void **state)
+{
+    (void) state;
+    struct bench b;
+    bench_open(&b, 1, NULL, 1);
+    b.conf.breaker_given = true;
+    b.conf.breaker.failure_rate = 30;
+    bench_again(&b);
+    assert_int_equal(b.up->breaker.close_rate, 30);
+    b.conf.breaker.failure_rate = 60;
+    bench_again(&b);
+    assert_int_equal(b.up->breaker.close_rate, 45);
+    bench_close(&b);
+}
+
 /* ---- the model: a list of calls with their times, nothing clever ---------------------------- */
 
 struct model {
@@ -424,6 +440,7 @@ int main(void)
         cmocka_unit_test(shares_of_errors_and_timeouts),
         cmocka_unit_test(held_over_workers),
         cmocka_unit_test(what_fails_is_configurable),
+        cmocka_unit_test(closes_below_what_opens),
         cmocka_unit_test(follows_the_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -272,6 +272,8 @@ static void take_breaker(struct upstream *u, const struct breaker_conf *conf, bo
     size_t bytes = conf->statuses.n * sizeof(int64_t);
     u->breaker = *conf;
     u->breaker.enabled = given && conf->enabled;
+    if (u->breaker.close_rate > conf->failure_rate) /* it would close only to open again */
+        u->breaker.close_rate = conf->failure_rate;
     u->breaker.statuses.items = mem_new(bytes + 1);
     if (bytes)
         memcpy(u->breaker.statuses.items, conf->statuses.items, bytes);

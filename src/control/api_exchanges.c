@@ -12,6 +12,7 @@
 
 #include "base/mem.h"
 #include "control/api.h"
+#include "proxy/driver.h"
 #include "proxy/worker.h"
 
 #define LIST_USUAL 100u
@@ -70,8 +71,10 @@ static void put_exchange(const struct exchange *x, struct text *out)
               x->worker->index, step_name((enum step) x->step),
               now > x->started ? now - x->started : 0,
               now > x->step_since ? now - x->step_since : 0, x->n_attempts);
-    text_addf(out, ",\"request_bytes\":%" PRIu64 ",\"response_bytes\":%" PRIu64, x->request.bytes,
-              x->response_pump.bytes);
+    text_addf(out,
+              ",\"request_bytes\":%" PRIu64 ",\"response_bytes\":%" PRIu64 ",\"held_bytes\":%zu",
+              x->request.bytes, x->response_pump.bytes,
+              pump_held(&x->request) + pump_held(&x->response_pump));
     if (!x->peer_unix || x->peer_trusted)
         ip_print(x->client_ip, ip);
     put_member(out, "client", str_c(ip));

@@ -23,6 +23,8 @@ static const struct row rows[H2_EVENTS] = {
     [H2_STALL] = {8, 1, FAULT_H2_WINDOW_STALL},
 };
 
+#define WINDOWS_PAID 65536u /* most that are kept: a sender is not that far ahead of its reader */
+
 static usec_t span(const struct row *r, uint32_t n)
 {
     return n * USEC_PER_SEC / r->rate;
@@ -31,6 +33,10 @@ static usec_t span(const struct row *r, uint32_t n)
 enum fault h2_budget_take(struct h2_budget *b, enum h2_event e, usec_t now)
 {
     const struct row *r = &rows[e];
+    if (e == H2_WINDOW && b->windows) {
+        b->windows--;
+        return FAULT_OK;
+    }
     usec_t *until = &b->until[e == H2_RESET_CAUSED ? H2_RESET : e];
     if (*until < now)
         *until = now;
@@ -42,4 +48,9 @@ void h2_budget_repay(struct h2_budget *b, enum h2_event e, uint32_t n)
 {
     usec_t back = span(&rows[e], n);
     b->until[e] = b->until[e] > back ? b->until[e] - back : 0;
+}
+
+void h2_budget_sent(struct h2_budget *b, uint32_t n)
+{
+    b->windows = n < WINDOWS_PAID - b->windows ? b->windows + n : WINDOWS_PAID;
 }

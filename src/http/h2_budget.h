@@ -27,11 +27,14 @@ enum h2_event {
 
 struct h2_budget {
     usec_t until[H2_EVENTS]; /* when all of what was taken will be paid back */
+    uint32_t windows;        /* WINDOW_UPDATE that are paid already: they answer what was sent */
 };
 
 /* Takes one event at now. FAULT_OK, or the reason to end the connection. */
 enum fault h2_budget_take(struct h2_budget *b, enum h2_event e, usec_t now) FAULT_CHECKED;
 /* Useful work pays n events back. */
 void h2_budget_repay(struct h2_budget *b, enum h2_event e, uint32_t n);
+/* DATA was sent, which n WINDOW_UPDATE may answer, however late they come. */
+void h2_budget_sent(struct h2_budget *b, uint32_t n);
 
 #endif

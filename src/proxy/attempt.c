@@ -216,6 +216,8 @@ static enum step_verdict attempt_await_head(struct attempt *a)
     enum pump_verdict v = PUMP_DONE;
     if (x->request.state != PUMP_ENDED)
         v = pump_run(&x->request, x);
+    else if (x->request.unsettled)
+        pump_settle(&x->request);
     a->sent = a->leg->bytes_out > 0;
     switch (v) {
     case PUMP_SOURCE_ERR:

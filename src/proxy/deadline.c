@@ -161,7 +161,7 @@ static void look_at_rate(struct look *k, struct pump *p, uint64_t rate, uint64_t
  * queued leaves at the end of the turn and does not count. */
 static bool awaits_client(const struct exchange *x)
 {
-    return !x->request_done && !awaits_continue(x) && !x->request.sink->want_drain &&
+    return !x->request_done && !awaits_continue(x) && !x->request.held_up &&
            !list_linked(&x->memory_node);
 }
 

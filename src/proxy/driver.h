@@ -111,8 +111,13 @@ enum pump_verdict pump_end(struct pump *p, struct exchange *x, struct fields *tr
 void pipe_park(struct worker *w, struct pipe_pair *p);
 /* Drops what it holds. */
 void pump_stop(struct pump *p, struct exchange *x);
+/* The message ended before all of it was written: gives the source credit for what has been. To be
+ * called while p->unsettled, each time the sink has taken some. */
+void pump_settle(struct pump *p);
 /* Bytes that are on their way between the legs. */
 size_t pump_waiting(const struct pump *p);
+/* The same with what a multiplexed source has brought and nobody has read. */
+size_t pump_held(const struct pump *p);
 
 /* Arms the timer for the earliest deadline of the present step. */
 void deadlines_arm(struct exchange *x);

@@ -175,6 +175,7 @@ static bool discard_request(struct exchange *x)
         x->request.bytes += dropped.bytes;
         x->discarded += (uint32_t) dropped.bytes;
         chain_clear(&dropped, &x->worker->buffers);
+        leg_taken(x->client, 0, 0);
         if (io == IO_AGAIN)
             return false;
         if (io == IO_EOF)
@@ -189,6 +190,8 @@ static bool discard_request(struct exchange *x)
  * why. */
 static bool pump_request(struct exchange *x)
 {
+    if (x->request.unsettled)
+        pump_settle(&x->request);
     if (x->request.state == PUMP_ENDED || x->request.state == PUMP_IDLE)
         return true;
     switch (pump_run(&x->request, x)) {
@@ -303,7 +306,9 @@ static enum io feed_reply(struct exchange *x)
     if (x->response->body == BODY_NONE)
         return IO_EOF;
     if (x->reply.produce) {
-        if (c->ops->queued(c) >= x->route->settings->buffer.size) {
+        size_t share = c->ops->share ? c->ops->share(c, 0) : SIZE_MAX;
+        size_t queued = c->ops->queued(c);
+        if (queued >= x->route->settings->buffer.size || queued >= share) {
             c->want_drain = true;
             c->low = 0;
             return IO_AGAIN;
@@ -368,6 +373,8 @@ static enum fault tunnel_fault(enum fault f)
  * direction is over. */
 static bool tunnel_way(struct exchange *x, struct pump *p)
 {
+    if (p->unsettled)
+        pump_settle(p);
     if (p->state == PUMP_ENDED)
         return true;
     switch (pump_run(p, x)) {

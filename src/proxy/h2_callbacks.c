@@ -172,8 +172,8 @@ static int on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t
     (void) flags;
     if (h && h->c)
         leg_h2_data(h, c->in, (const char *) bytes, n);
-    else if (nghttp2_session_consume_connection(ng, n) != 0)
-        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    else
+        h2_conn_credit(c);
     return 0;
 }
 
@@ -214,7 +214,7 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *
         leg_h2_framed(h, frame->hd.type, frame->hd.flags, frame->hd.length);
     /* An endpoint pays for its small windows itself; a client would have us pay. */
     if (frame->hd.type == NGHTTP2_DATA && (c->upstream || frame->hd.length >= 256))
-        h2_budget_repay(&c->budget, H2_WINDOW, 4);
+        h2_budget_sent(&c->budget, 4);
     if (frame->hd.type == NGHTTP2_DATA) /* gRPC measures with a PING for what it reads */
         h2_budget_repay(&c->budget, H2_PING, 1);
     if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR &&

@@ -16,10 +16,12 @@
 #define OUT_MARK (64u * 1024)
 #define READS_A_RUN 8
 #define IOVECS 48
-#define CONN_WINDOW (2 * 1024 * 1024) /* bytes held for one connection at most */
+#define UPSTREAM_WINDOW (2 * 1024 * 1024)
 #define STREAM_WINDOW (32 * 1024)
+#define STREAM_WINDOW_UPSTREAM (16 * 1024) /* near; what comes may have to wait for a client */
 #define HPACK_TABLE 4096
-#define PREFACE_BYTES 24u /* RFC 9113 3.4 */
+#define CREDIT (H2_WINDOW_BYTES / 16) /* is given in portions of at least so many bytes */
+#define PREFACE_BYTES 24u             /* RFC 9113 3.4 */
 
 bool h2_conn_charge(struct h2_conn *c, enum h2_event e)
 {
@@ -113,6 +115,17 @@ void h2_conn_die(struct h2_conn *c, enum fault f)
     c->rest = (struct str){0};
     break_streams(c, c->fault);
     loop_queue_late(c->worker->loop, &c->flush); /* changed is told from there */
+}
+
+/* Not left to nghttp2, which would keep up to half of the window to itself: what others hold must
+ * not be all of the rest. */
+void h2_conn_credit(struct h2_conn *c)
+{
+    int32_t came = nghttp2_session_get_effective_recv_data_length(c->ng);
+    int32_t owed = came - (int32_t) c->withheld;
+    if (owed >= (int32_t) CREDIT &&
+        nghttp2_submit_window_update(c->ng, NGHTTP2_FLAG_NONE, 0, owed) != 0)
+        h2_conn_fail(c, FAULT_MEMORY);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -351,7 +364,8 @@ static int new_session(struct h2_conn *c)
 /* What both sides begin with; c's own fields are set. */
 static bool begin(struct h2_conn *c, const nghttp2_settings_entry *settings, size_t n)
 {
-    c->stream_bytes = STREAM_WINDOW;
+    int32_t window = c->upstream ? UPSTREAM_WINDOW : (int32_t) H2_WINDOW_BYTES;
+    c->stream_bytes = c->upstream ? STREAM_WINDOW_UPSTREAM : STREAM_WINDOW;
     c->flush.run = flush;
     c->again.run = read_again;
     c->last_out = c->last_in = loop_now(c->worker->loop);
@@ -359,7 +373,7 @@ static bool begin(struct h2_conn *c, const nghttp2_settings_entry *settings, siz
     if (new_session(c) != 0)
         return false;
     if (nghttp2_submit_settings(c->ng, NGHTTP2_FLAG_NONE, settings, n) != 0 ||
-        nghttp2_session_set_local_window_size(c->ng, NGHTTP2_FLAG_NONE, 0, CONN_WINDOW) != 0 ||
+        nghttp2_session_set_local_window_size(c->ng, NGHTTP2_FLAG_NONE, 0, window) != 0 ||
         !heap_settle(&c->heap, &c->worker->account)) {
         nghttp2_session_del(c->ng);
         mem_credit(&c->worker->account, c->heap.charged);
@@ -390,7 +404,7 @@ bool h2_conn_init_upstream(struct h2_conn *c, struct worker *w, struct conn *con
     *c = (struct h2_conn){.conn = conn, .worker = w, .ops = ops, .upstream = true};
     const nghttp2_settings_entry settings[] = {
         {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
-        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW_UPSTREAM},
     };
     return begin(c, settings, sizeof(settings) / sizeof(settings[0]));
 }

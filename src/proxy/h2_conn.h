@@ -17,6 +17,16 @@
 
 #define H2_OVER 32u
 
+/* What is held for one client connection at most, 2 MiB: half of it is what the client may send
+ * ahead of the upstreams (the connection's window, which is opened again as they take the bytes),
+ * half what waits for the client: CONN_OUT of frames, and of each answer its floor and what
+ * h2_share gives. */
+#define H2_HELD (2u * 1024 * 1024)
+#define H2_WINDOW_BYTES (H2_HELD / 2)
+#define H2_WINDOWS (H2_WINDOW_BYTES / 4 * 3) /* windows of streams do not grow beyond, in all */
+#define H2_SHARED (448u * 1024)              /* of answers beyond their floors */
+#define H2_FLOORS (448u * 1024)              /* split evenly over max_streams */
+
 struct h2_conn;
 struct leg_h2;
 
@@ -45,6 +55,9 @@ struct h2_conn {
     uint32_t n_streams;
     uint32_t max_streams;  /* said to the peer and kept to here */
     uint32_t stream_bytes; /* window of a new stream */
+    size_t windows;        /* of all request bodies that are open */
+    size_t withheld;       /* DATA of these that came and is on its way: no credit for it yet */
+    size_t excess;         /* bytes beyond their floors that wait for a client, all streams */
     size_t frame_left;     /* bytes that are still to come of the preface or frame being read */
     uint8_t front[9];      /* the beginning of a frame's front */
     uint8_t n_front;
@@ -92,6 +105,8 @@ void h2_conn_feed(struct h2_conn *c, struct block *b, const char *p, size_t n);
 void h2_conn_event(struct h2_conn *c, unsigned events);
 /* Something was queued: it leaves at the end of the turn. */
 void h2_conn_wrote(struct h2_conn *c);
+/* DATA came or was taken: gives the connection credit for what is not withheld. */
+void h2_conn_credit(struct h2_conn *c);
 /* Ends the connection with GOAWAY: code of f (ENHANCE_YOUR_CALM for floods); every stream fails. */
 void h2_conn_fail(struct h2_conn *c, enum fault f);
 /* The same for a rule that the peer broke, with an error code of RFC 9113 7. */

@@ -54,6 +54,12 @@ struct leg_ops {
     struct conn *(*splice_sink)(struct leg *l);
     /* n body bytes went past the leg by splice, in the reading or writing direction. */
     void (*spliced)(struct leg *l, bool reading, size_t n);
+    /* Of what read_block has handed on so many bytes still wait to be written: the rest is given
+     * back to the peer as credit. Its window may grow up to most. NULL: TCP does that. */
+    void (*taken)(struct leg *l, size_t waiting, size_t most);
+    /* How many bytes of this exchange may wait for this leg, of which ahead come whatever is
+     * said: its part of what its connection may hold. NULL: the connection is its own. */
+    size_t (*share)(struct leg *l, size_t ahead);
 };
 
 /* Common front of every leg. */
@@ -65,8 +71,17 @@ struct leg {
     uint64_t bytes_in, bytes_out; /* wire bytes of this message */
     usec_t last_in, last_out;     /* when the last bytes moved */
     size_t low;                   /* want_drain is answered at this many queued bytes */
+    size_t ahead;                 /* bytes that the peer may send without being read */
+    size_t uncredited;            /* bytes that came and were not given back by taken */
     bool copy_only;               /* its transport cannot splice(2) */
     bool want_drain;              /* wake the exchange once when queued() is at most low */
 };
+
+/* Of what was read from l so many bytes are still on their way; see leg_ops.taken. */
+static inline void leg_taken(struct leg *l, size_t waiting, size_t most)
+{
+    if (l->ops->taken)
+        l->ops->taken(l, waiting, most);
+}
 
 #endif

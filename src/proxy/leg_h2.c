@@ -2,7 +2,8 @@
 /* leg_h2: the table, birth, what the connection tells, and the end of a stream's leg. Reading is
  * in leg_h2_read.c, writing in leg_h2_write.c. Invariants:
  * 1. c is NULL exactly after close; then nghttp2 does not know the leg any more.
- * 2. Bytes in `in` were not given back as credit; whoever takes them out does that.
+ * 2. uncredited counts what came and is still in `in` or on its way to the other side; it falls
+ *    only as credit is given (leg_h2_taken), or when the stream ends (leg_h2_forgive).
  * 3. A stream that ends before both messages are whole is reset, with a code that says why. */
 #include "proxy/leg_h2.h"
 
@@ -89,12 +90,13 @@ static void close_leg(struct leg *l, bool keep, enum evict_reason why)
             (void) nghttp2_submit_rst_stream(c->ng, NGHTTP2_FLAG_NONE, h->id, reset_code(h));
         if (h->id && !h->closed)
             (void) nghttp2_session_set_stream_user_data(c->ng, h->id, NULL);
-        if (h->in.bytes && !h->link)
-            (void) nghttp2_session_consume_connection(c->ng, h->in.bytes);
+        leg_h2_forgive(h);
         count_end(h, l->x->fault);
     }
     chain_clear(&h->in, &c->worker->buffers);
     chain_clear(&h->out, &c->worker->buffers);
+    h->coming = 0;
+    leg_h2_recount(h);
     list_remove(&h->node);
     c->n_streams--;
     h->c = NULL;
@@ -119,6 +121,8 @@ static const struct leg_ops leg_h2_ops = {
     .half_close = half_close,
     .gone = gone,
     .close = close_leg,
+    .taken = leg_h2_taken,
+    .share = leg_h2_share,
 };
 
 static const struct leg_ops leg_h2_up_ops = {
@@ -134,6 +138,7 @@ static const struct leg_ops leg_h2_up_ops = {
     .half_close = half_close,
     .gone = gone,
     .close = close_leg,
+    .taken = leg_h2_taken,
 };
 
 static void leg_timer(struct timer *t)
@@ -176,6 +181,7 @@ struct leg *leg_h2_upstream(struct exchange *x, struct link *link)
     if (!h)
         return NULL;
     h->link = link;
+    h->leg.ahead = h->window;
     return &h->leg;
 }
 
@@ -208,6 +214,7 @@ void leg_h2_framed(struct leg_h2 *h, uint8_t type, uint8_t flags, size_t n)
         h->unsent_heads--;
     if (flags & NGHTTP2_FLAG_END_STREAM)
         h->end_sent = true;
+    leg_h2_recount(h);
     if (l->want_drain && queued(l) <= l->low) {
         l->want_drain = false;
         exchange_wake(l->x);

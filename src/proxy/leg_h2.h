@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* leg_h2: one stream of an HTTP/2 connection as a leg. Body bytes come in as views of the blocks
  * that were read, and go out as the blocks that they came in: nghttp2 sees their lengths only.
- * Lives in its exchange's arena; worker thread. Credit for more DATA is given only as the pump
- * takes what came. Never touches the connection's socket. */
+ * Lives in its exchange's arena; worker thread. Credit for more DATA is given only as the other
+ * side takes what came. Never touches the connection's socket. */
 #ifndef WEIR_PROXY_LEG_H2_H
 #define WEIR_PROXY_LEG_H2_H
 
@@ -33,8 +33,12 @@ struct leg_h2 {
     bool body_out : 1;        /* a body was announced to nghttp2 */
     bool end_sent : 1;        /* our END_STREAM was framed */
     bool extended : 1;        /* upstream side: asked for by extended CONNECT */
+    bool filled : 1;          /* the peer used half of its window since it last grew */
     uint32_t unsent_heads;    /* HEADERS queued, not yet framed */
-    uint32_t window;          /* bytes that the peer may be ahead of the pump */
+    uint32_t window;          /* bytes that the peer may be ahead of the other side */
+    uint32_t claimed;         /* client side: what c->windows has of this leg */
+    size_t excess;            /* client side: what c->excess has of this leg */
+    size_t coming;            /* client side: what the upstream may send without being read */
     uint64_t left;            /* of Content-Length; LENGTH_NONE: not said */
     struct h2_reader reader;
     struct fields trailer_fields;
@@ -82,8 +86,12 @@ void leg_h2_framed(struct leg_h2 *h, uint8_t type, uint8_t flags, size_t n);
 enum fault leg_h2_submitted(struct leg_h2 *h, int answer) FAULT_CHECKED;
 /* The two halves, for the table in leg_h2.c; promises as in leg.h. */
 enum io leg_h2_read_head(struct leg *l, struct head *head);
-/* Gives credit for what it moves. */
+/* Credit comes with leg_h2_taken. */
 enum io leg_h2_read_block(struct leg *l, struct chain *into, size_t max);
+/* Gives credit for what does not wait any more. */
+void leg_h2_taken(struct leg *l, size_t waiting, size_t most);
+/* The credit of the connection for what did not get any: the stream ends. */
+void leg_h2_forgive(struct leg_h2 *h);
 /* Queues a 1xx head. */
 enum fault leg_h2_write_interim(struct leg *l, const struct head *head);
 /* Queues the head. */
@@ -92,6 +100,10 @@ enum fault leg_h2_write_head(struct leg *l, const struct head *head);
 enum fault leg_h2_write_block(struct leg *l, struct chain *from);
 /* Queues the end of the message. */
 enum fault leg_h2_write_end(struct leg *l, const struct fields *trailers);
+/* The part of this stream in what its client's connection may hold. */
+size_t leg_h2_share(struct leg *l, size_t ahead);
+/* Counts what waits for the client anew. */
+void leg_h2_recount(struct leg_h2 *h);
 /* nghttp2's question how much of the body there is; may end it, trailers queued. */
 ssize_t leg_h2_body_length(struct leg_h2 *h, size_t max, uint32_t *flags);
 

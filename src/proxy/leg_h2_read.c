@@ -12,6 +12,30 @@
 #define WINDOW_MAX (1024u * 1024)
 #define WINDOW_MAX_UPSTREAM (256u * 1024) /* near, and not held back by the connection's window */
 
+/* n more bytes of a client's stream are on their way, or fewer. An endpoint gets its connection's
+ * credit at once: a client that does not read must not hold up the others that share it; the
+ * windows of streams bound that. */
+static void withhold(struct leg_h2 *h, ptrdiff_t n)
+{
+    h->leg.uncredited += (size_t) n;
+    if (!h->link)
+        h->c->withheld += (size_t) n;
+    h2_conn_credit(h->c);
+}
+
+/* Counts the window of a client's stream. */
+static void claim(struct leg_h2 *h, uint32_t bytes)
+{
+    h->c->windows += bytes - (size_t) h->claimed;
+    h->claimed = bytes;
+}
+
+void leg_h2_forgive(struct leg_h2 *h)
+{
+    withhold(h, -(ptrdiff_t) h->leg.uncredited);
+    claim(h, 0);
+}
+
 void leg_h2_head_begins(struct leg_h2 *h)
 {
     struct exchange *x = h->leg.x;
@@ -68,6 +92,8 @@ static void head_complete(struct leg_h2 *h, bool end_stream)
         h->leg.fault = f; /* read_head tells */
     } else {
         begin_body(h, x->in);
+        if (h->reading == H2_BODY)
+            claim(h, h->window);
         set_priority(h);
     }
     exchange_wake(x);
@@ -103,13 +129,6 @@ void leg_h2_head_ends(struct leg_h2 *h, bool end_stream)
     }
 }
 
-/* Credit for n bytes of the connection. An endpoint's is given at once: a client that does not
- * read must not hold up the others that share the connection; its stream's window bounds it. */
-static void consume_connection(struct leg_h2 *h, size_t n)
-{
-    (void) nghttp2_session_consume_connection(h->c->ng, n);
-}
-
 /* DATA may come now. */
 static bool wants_data(const struct leg_h2 *h)
 {
@@ -124,28 +143,29 @@ void leg_h2_data(struct leg_h2 *h, struct block *b, const char *p, size_t n)
     h->leg.last_in = loop_now(h->c->worker->loop);
     bool excess = h->left != LENGTH_NONE && n > h->left;
     bool kept = h->reading != H2_BROKEN && !excess && wants_data(h);
-    if (!kept || h->link)
-        consume_connection(h, n);
     if (!kept) {
+        h2_conn_credit(h->c);
         if (excess)
             leg_h2_break(h, FAULT_H2_LENGTH);
         return;
     }
     bool view = n >= VIEW_MIN;
     if (!(view ? chain_add(&h->in, bp, b, p, n) : chain_copy(&h->in, bp, str_of(p, n)))) {
-        if (!h->link)
-            consume_connection(h, n);
+        h2_conn_credit(h->c);
         leg_h2_break(h, FAULT_MEMORY);
         return;
     }
     if (h->left != LENGTH_NONE)
         h->left -= n;
+    withhold(h, (ptrdiff_t) n);
+    h->filled |= h->leg.uncredited >= h->window / 2;
     exchange_wake(h->leg.x);
 }
 
 void leg_h2_ended(struct leg_h2 *h)
 {
     h->ended = true;
+    h->leg.ahead = 0;
     if (h->left != LENGTH_NONE && h->left > 0)
         leg_h2_break(h, FAULT_H2_LENGTH);
     else if (h->c)
@@ -161,25 +181,41 @@ enum io leg_h2_read_head(struct leg *l, struct head *head)
     return l->fault == FAULT_OK ? IO_OK : IO_ERR;
 }
 
-/* A sender that had filled half of its window, all of which is now taken, may be further ahead. */
-static void grow_window(struct leg_h2 *h, size_t held)
+/* A sender that had filled half of its window, most of which is now taken, may be further ahead: a
+ * client as far as H2_WINDOWS goes, an endpoint within most, the share of its exchange. */
+static void grow_window(struct leg_h2 *h, size_t most)
 {
-    uint32_t most = h->link ? WINDOW_MAX_UPSTREAM : WINDOW_MAX;
-    if (h->in.bytes || held < h->window / 2 || h->window >= most || h->ended)
+    struct h2_conn *c = h->c;
+    size_t limit = h->link ? WINDOW_MAX_UPSTREAM : WINDOW_MAX;
+    if (!h->filled || h->leg.uncredited > h->window / 4 || h->ended || h->closed)
+        return;
+    h->filled = false;
+    if (2 * (size_t) h->window > (h->link && most < limit ? most : limit) ||
+        (!h->link && c->windows + h->window > H2_WINDOWS))
         return;
     h->window *= 2;
-    (void) nghttp2_session_set_local_window_size(h->c->ng, NGHTTP2_FLAG_NONE, h->id,
+    if (h->link)
+        h->leg.ahead = h->window;
+    else
+        claim(h, h->window);
+    (void) nghttp2_session_set_local_window_size(c->ng, NGHTTP2_FLAG_NONE, h->id,
                                                  (int32_t) h->window);
 }
 
-/* n of the held bytes were taken. */
-static void give_credit(struct leg_h2 *h, size_t n, size_t held)
+void leg_h2_taken(struct leg *l, size_t waiting, size_t most)
 {
-    if (h->link)
+    struct leg_h2 *h = (struct leg_h2 *) l;
+    size_t held = h->in.bytes + waiting;
+    if (!h->c || held >= h->leg.uncredited)
+        return;
+    size_t n = h->leg.uncredited - held;
+    withhold(h, -(ptrdiff_t) n);
+    if (!h->closed)
         (void) nghttp2_session_consume_stream(h->c->ng, h->id, n);
-    else
-        (void) nghttp2_session_consume(h->c->ng, h->id, n);
-    grow_window(h, held);
+    grow_window(h, most);
+    if (!held && h->ended)
+        claim(h, 0);
+    h2_conn_wrote(h->c);
 }
 
 enum io leg_h2_read_block(struct leg *l, struct chain *into, size_t max)
@@ -187,14 +223,7 @@ enum io leg_h2_read_block(struct leg *l, struct chain *into, size_t max)
     struct leg_h2 *h = (struct leg_h2 *) l;
     if (!h->c || h->reading == H2_BROKEN || h->reading == H2_HEAD)
         return IO_ERR;
-    size_t held = h->in.bytes;
     size_t n = chain_move(into, &h->in, max, &h->c->worker->buffers);
-    if (n && !h->closed)
-        give_credit(h, n, held);
-    else if (n && !h->link)
-        consume_connection(h, n);
-    if (n)
-        h2_conn_wrote(h->c);
     if (!h->in.bytes && h->ended) {
         h->reading = H2_DONE;
         return IO_EOF;

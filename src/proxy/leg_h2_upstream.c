@@ -74,6 +74,8 @@ void leg_h2_up_ends(struct leg_h2 *h, bool end_stream)
         const struct head *head = &a->head;
         h->head_read = true;
         h->ended = end_stream;
+        if (end_stream)
+            h->leg.ahead = 0;
         h->left = head->body == BODY_LENGTH ? head->length
                   : head->body == BODY_NONE ? 0
                                             : LENGTH_NONE;

@@ -8,6 +8,8 @@
 #include "proxy/h2_callbacks.h"
 #include "proxy/leg_h2.h"
 
+#define FLOOR_LEAST 1024u
+
 /* The stream is closed. */
 static enum fault shut(const struct leg_h2 *h)
 {
@@ -117,7 +119,40 @@ enum fault leg_h2_write_block(struct leg *l, struct chain *from)
     }
     begin_to_wait(h);
     chain_move(&h->out, from, from->bytes, &h->c->worker->buffers);
+    leg_h2_recount(h);
     return resume(h);
+}
+
+/* What each answer may have waiting, whatever the others have. */
+static size_t floor_of(const struct h2_conn *c)
+{
+    size_t n = H2_FLOORS / c->max_streams;
+    return n < FLOOR_LEAST ? FLOOR_LEAST : n;
+}
+
+void leg_h2_recount(struct leg_h2 *h)
+{
+    if (h->link)
+        return;
+    size_t held = h->coming > h->out.bytes ? h->coming : h->out.bytes;
+    size_t floor = floor_of(h->c);
+    size_t excess = held > floor ? held - floor : 0;
+    h->c->excess += excess - h->excess;
+    h->excess = excess;
+}
+
+/* Beyond its floor a stream may have an nth of what there is for n of them and the next one to
+ * come, as far as others have left it: those who came early may hold more. */
+size_t leg_h2_share(struct leg *l, size_t ahead)
+{
+    struct leg_h2 *h = (struct leg_h2 *) l;
+    if (!h->c)
+        return SIZE_MAX; /* what is written fails */
+    h->coming = ahead;
+    leg_h2_recount(h);
+    size_t left = H2_SHARED > h->c->excess ? H2_SHARED - h->c->excess : 0;
+    size_t even = H2_SHARED / (h->c->n_streams + 1), part = h->excess + left;
+    return floor_of(h->c) + (part < even ? part : even);
 }
 
 enum fault leg_h2_write_end(struct leg *l, const struct fields *trailers)

@@ -18,6 +18,8 @@
 #define SPLICE_MIN 65536u       /* smaller bodies are cheaper by copy */
 #define PIPE_BYTES (64u * 1024) /* what the kernel gives without a quota */
 #define PIPES_PARKED 64u
+#define READ_LEAST 2048u /* a share that is nearly used up is not taken byte by byte */
+#define NOT_WORTH 2048u  /* so few bytes of an ended message: credit before they have left */
 
 static enum pump_verdict end_message(struct pump *p, struct exchange *x);
 
@@ -30,6 +32,7 @@ void pump_start(struct pump *p, struct exchange *x, enum direction dir, struct l
     p->state = PUMP_COPY;
     window_init(&p->window, &x->route->settings->buffer);
     p->complete = dir == DIR_REQUEST && x->request_done;
+    p->held_up = p->unsettled = false;
     if (dir == DIR_REQUEST && x->replay.bytes)
         chain_move(&p->held, &x->replay, x->replay.bytes, &x->worker->buffers);
     /* A request without a body ends at once. A failure is the sink's, and is seen there. */
@@ -44,11 +47,60 @@ size_t pump_waiting(const struct pump *p)
     return p->held.bytes + p->sink->ops->queued(p->sink) + (p->pipe ? p->pipe->bytes : 0);
 }
 
-static enum pump_verdict wait_for_sink(struct pump *p, size_t low)
+size_t pump_held(const struct pump *p)
+{
+    size_t waiting = pump_waiting(p);
+    return p->source && p->source->uncredited > waiting ? p->source->uncredited : waiting;
+}
+
+/* Asks to be woken when low bytes are left. */
+static void ask_for_word(struct pump *p, size_t low)
 {
     p->sink->low = low;
     p->sink->want_drain = true;
+}
+
+static enum pump_verdict wait_for_sink(struct pump *p, size_t low)
+{
+    ask_for_word(p, low);
+    p->held_up = true;
     return PUMP_WAIT;
+}
+
+/* A source that waits for credit is told when half of what waits has left. */
+static enum pump_verdict wait_for_source(struct pump *p)
+{
+    size_t waiting = p->source->ops->taken ? p->sink->ops->queued(p->sink) : 0;
+    if (waiting)
+        ask_for_word(p, waiting / 2);
+    return PUMP_WAIT;
+}
+
+/* How many bytes may wait; tells the source which do not wait any more. */
+static size_t most_waiting(struct pump *p, size_t waiting)
+{
+    size_t share = SIZE_MAX;
+    if (p->sink->ops->share)
+        share = p->sink->ops->share(p->sink, p->source->ahead);
+    leg_taken(p->source, waiting, share);
+    return share < p->window.size ? share : p->window.size;
+}
+
+/* How much is to be read when most bytes may wait: a window leaves room for a block at least. */
+static size_t room_for(const struct pump *p, size_t waiting, size_t most)
+{
+    size_t least = most < p->window.size ? READ_LEAST : BLOCK_BYTES;
+    size_t room = most - waiting;
+    return room < least ? least : room;
+}
+
+void pump_settle(struct pump *p)
+{
+    size_t waiting = pump_waiting(p);
+    p->unsettled = p->source->ops->taken && waiting > NOT_WORTH;
+    leg_taken(p->source, p->unsettled ? waiting : 0, 0);
+    if (p->unsettled)
+        ask_for_word(p, waiting / 2);
 }
 
 /* The kept copy of a request body lets it be sent once more while the answer has not begun. */
@@ -134,6 +186,10 @@ enum pump_verdict pump_end(struct pump *p, struct exchange *x, struct fields *tr
     }
     /* Nobody waits for the last byte of a request to leave: a failure shows in sink->fault. */
     p->state = p->direction == DIR_REQUEST ? PUMP_ENDED : PUMP_FLUSH;
+    if (p->direction == DIR_REQUEST)
+        pump_settle(p);
+    else if (p->sink->ops->share)
+        (void) p->sink->ops->share(p->sink, 0);
     return PUMP_DONE;
 }
 
@@ -313,9 +369,10 @@ static enum pump_verdict run_copy(struct pump *p, struct exchange *x)
             return end_message(p, x);
         size_t waiting = pump_waiting(p);
         window_adapt(&p->window, &x->route->settings->buffer, waiting, loop_now(x->worker->loop));
-        if (waiting >= p->window.size) {
-            p->window.filled = true;
-            return wait_for_sink(p, p->window.size / 2);
+        size_t most = most_waiting(p, waiting);
+        if (waiting >= most) {
+            p->window.filled |= waiting >= p->window.size;
+            return wait_for_sink(p, most / 2);
         }
         if (!p->no_splice && may_splice(p, x)) {
             if (p->sink->ops->queued(p->sink))
@@ -323,11 +380,9 @@ static enum pump_verdict run_copy(struct pump *p, struct exchange *x)
             p->state = PUMP_SPLICE;
             return PUMP_DONE;
         }
-        size_t room = p->window.size - waiting;
-        enum io io = p->source->ops->read_block(p->source, &p->held,
-                                                room < BLOCK_BYTES ? BLOCK_BYTES : room);
+        enum io io = p->source->ops->read_block(p->source, &p->held, room_for(p, waiting, most));
         if (io == IO_AGAIN)
-            return PUMP_WAIT;
+            return wait_for_source(p);
         if (io == IO_ERR)
             return PUMP_SOURCE_ERR;
         p->complete = io == IO_EOF;
@@ -338,7 +393,7 @@ static enum pump_verdict run_copy(struct pump *p, struct exchange *x)
 
 enum pump_verdict pump_run(struct pump *p, struct exchange *x)
 {
-    p->sink->want_drain = false; /* set again by whoever still waits for it */
+    p->sink->want_drain = p->held_up = false; /* set again by whoever still waits for it */
     for (;;) {
         if (p->sink->fault != FAULT_OK)
             return PUMP_SINK_ERR;
@@ -374,6 +429,7 @@ void pump_stop(struct pump *p, struct exchange *x)
     if (p->state == PUMP_IDLE)
         return;
     chain_clear(&p->held, &x->worker->buffers);
+    p->unsettled = false;
     if (p->pipe) {
         pipe_park(x->worker, p->pipe);
         p->pipe = NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pump: body bytes from one leg to the other, with a high and a low mark: bytes, framing and a
  * verdict, nothing else. Two an exchange. Worker thread. Holds at most its mark of bytes (the
- * sink's queue included). */
+ * sink's queue included), and at most the sink's share of its connection. */
 #ifndef WEIR_PROXY_PUMP_H
 #define WEIR_PROXY_PUMP_H
 
@@ -39,6 +39,8 @@ struct pump {
     usec_t waiting_since;   /* bytes wait in the sink since then; 0: none (for min_rate) */
     uint64_t rate_bytes;    /* moved since the rate window began */
     bool no_splice;         /* no pipe was to be had: copy */
+    bool held_up;           /* nothing is read until the sink has taken some */
+    bool unsettled;         /* the message ended; the source still waits for credit */
     bool complete;          /* the source has no more: the message ends behind held */
     /* where the body of a call's answer stands; NULL: it is not followed */
     struct grpc_frames *messages;

@@ -121,6 +121,7 @@ FAULT(UP_INTERIM_FLOOD, "upstream_interim_flood", UPSTREAM, 502, NEVER, "http_pr
 FAULT(TUNNEL_RESET, "tunnel_reset", UPSTREAM, 0, NEVER, "", "the endpoint reset a tunnel (WebSocket, CONNECT, passthrough) or took no more of it; what it had sent before was passed on")
 FAULT(UP_UPGRADE, "upstream_upgrade_mismatch", UPSTREAM, 502, NEVER, "http_upgrade_failed", "the endpoint switched to another protocol than the one asked for, or unasked, or gave a wrong Sec-WebSocket-Accept")
 FAULT(UP_NO_H2, "upstream_no_h2", UPSTREAM, 502, NEVER, "http_protocol_error", "the endpoint did not agree to h2 by ALPN, and the upstream says protocol: h2; say auto, or h1")
+FAULT(UP_NO_WEBSOCKET, "upstream_no_websocket", UPSTREAM, 502, NEVER, "http_upgrade_failed", "a WebSocket was asked for, the upstream says protocol: h2, and the endpoint's SETTINGS lack ENABLE_CONNECT_PROTOCOL (RFC 8441); say auto, or h1")
 FAULT(UP_H2_REFUSED, "upstream_stream_refused", UPSTREAM, 503, UNPROCESSED, "connection_limit_reached", "the endpoint refused the stream (REFUSED_STREAM), or its GOAWAY said that it was not processed; it is tried once more, whatever its method")
 FAULT(UP_H2_STREAM, "upstream_stream_reset", UPSTREAM, 502, NEVER, "http_protocol_error", "the endpoint reset the stream (RST_STREAM), or broke the rules of one stream (RFC 9113 5.4.2)")
 FAULT(UP_H2_PROTOCOL, "upstream_h2_protocol", UPSTREAM, 502, NEVER, "http_protocol_error", "the endpoint broke the rules of HTTP/2 framing or header compression (RFC 9113 5.4.1, RFC 7541); does it speak HTTP/2 on that port?")

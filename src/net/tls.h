@@ -82,8 +82,9 @@ void tls_client_unref(struct tls_client *c);
 /* The settings that it was made from. */
 const struct tls_client_conf *tls_client_settings(const struct tls_client *c);
 /* The transport of a connection to an endpoint of that host (a name, or an IP address as text;
- * empty: neither). NULL: no memory. */
-void *tls_connect(struct tls_client *c, struct str host);
+ * empty: neither). h1_only: offers http/1.1 alone by ALPN, whatever the settings say. NULL: no
+ * memory. */
+void *tls_connect(struct tls_client *c, struct str host, bool h1_only);
 
 /* ---- one connection ------------------------------------------------------------------------- */
 

@@ -237,7 +237,13 @@ const struct tls_client_conf *tls_client_settings(const struct tls_client *c)
     return &c->conf;
 }
 
-void *tls_connect(struct tls_client *c, struct str host)
+static bool offer_h1(SSL *ssl)
+{
+    static const unsigned char alpn[] = "\x08http/1.1";
+    return SSL_set_alpn_protos(ssl, alpn, sizeof alpn - 1) == 0; /* 0: it did */
+}
+
+void *tls_connect(struct tls_client *c, struct str host, bool h1_only)
 {
     if (c->conf.sni.n)
         host = c->conf.sni;
@@ -255,7 +261,7 @@ void *tls_connect(struct tls_client *c, struct str host)
         SSL_set_connect_state(t->ssl);
         if (session)
             SSL_set_session(t->ssl, session);
-        if (!name_peer(t->ssl, &c->conf, host)) {
+        if (!name_peer(t->ssl, &c->conf, host) || (h1_only && !offer_h1(t->ssl))) {
             tls_transport_free(t);
             t = NULL;
         }

@@ -117,7 +117,7 @@ static void connect_pair(struct str host)
     setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
     setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
     k.a = k.b = (struct side){0};
-    k.a.conn.transport = tls_connect(k.client, host);
+    k.a.conn.transport = tls_connect(k.client, host, false);
     k.b.conn.transport = tls_accept(k.server);
     assert_non_null(k.a.conn.transport);
     assert_true(conn_init(&k.a.conn, k.loop, fds[0], &conn_tls, on_event));

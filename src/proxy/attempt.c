@@ -84,6 +84,26 @@ static enum step_verdict attempt_pick(struct attempt *a)
     return STEP_NEXT;
 }
 
+/* The link will not do, and is given back: another one is to be asked for. */
+static enum step_verdict other_link(struct attempt *a)
+{
+    if (a->link->shared)
+        pool_release(a->link);
+    else
+        pool_evict(a->link, EVICT_NOT_KEPT, false);
+    a->link = NULL;
+    a->wait.since = 0;
+    return STEP_NEXT;
+}
+
+/* A WebSocket, for an endpoint that takes none over HTTP/2. */
+static bool needs_h1(const struct attempt *a)
+{
+    const struct head *in = a->x->in;
+    return a->link->shared && in && str_ieq(in->upgrade, STR("websocket")) &&
+           !h2_link_extends(a->link);
+}
+
 /* We come here with an endpoint. We leave with a lent link, or when the pool says why not. */
 static enum step_verdict attempt_connect(struct attempt *a)
 {
@@ -111,11 +131,14 @@ static enum step_verdict attempt_connect(struct attempt *a)
         return STEP_WAIT;
     if (x->kind == EXCHANGE_CONNECTION && a->link->requests > 1) {
         /* It has carried requests, of a route that shares the upstream: not for other bytes. */
-        pool_evict(a->link, EVICT_NOT_KEPT, false);
-        a->link = NULL;
-        a->wait.since = 0;
         a->wait.want_fresh = true;
-        return STEP_NEXT;
+        return other_link(a);
+    }
+    if (needs_h1(a)) {
+        a->wait.want_h1 = true;
+        enum step_verdict v = other_link(a);
+        bool may = x->route->upstream->protocol != PROTOCOL_H2;
+        return may ? v : failed(a, FAULT_UP_NO_WEBSOCKET);
     }
     a->reused = a->link->requests > 1;
     a->http2 = a->link->shared != NULL;

@@ -33,6 +33,12 @@ struct h2_conn *h2_link_conn(const struct link *l)
     return l->shared;
 }
 
+bool h2_link_extends(const struct link *l)
+{
+    nghttp2_session *ng = h2_link_conn(l)->ng;
+    return nghttp2_session_get_remote_settings(ng, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1;
+}
+
 size_t h2_link_size(void)
 {
     return sizeof(struct h2_link);

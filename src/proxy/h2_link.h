@@ -16,6 +16,8 @@ extern const struct link_sharing h2_link_sharing;
 struct h2_conn *h2_link_conn(const struct link *l);
 /* Something came over l since it was idle last: if it breaks now, it was not dead before. */
 bool h2_link_proven(const struct link *l);
+/* The endpoint takes extended CONNECT (RFC 8441 3). */
+bool h2_link_extends(const struct link *l);
 /* A request on l timed out: asks the endpoint whether it is still there. */
 void h2_link_suspect(struct link *l);
 /* Bytes of one, for the worker's pool. */

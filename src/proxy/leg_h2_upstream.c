@@ -9,6 +9,7 @@
 #include "net/tls.h"
 #include "proxy/driver.h"
 #include "proxy/h2_callbacks.h"
+#include "proxy/h2_link.h"
 #include "proxy/leg_h2.h"
 
 /* A head that came. */
@@ -116,9 +117,7 @@ enum fault leg_h2_up_write_head(struct leg *l, const struct head *head)
     if (leg_h2_is_shut(h) || !nghttp2_session_check_request_allowed(c->ng))
         return FAULT_UP_H2_REFUSED; /* it ended in the same moment: nothing was sent */
     struct str scheme = h->link->tls ? STR("https") : STR("http");
-    h->extended =
-        str_ieq(head->upgrade, STR("websocket")) &&
-        nghttp2_session_get_remote_settings(c->ng, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1;
+    h->extended = str_ieq(head->upgrade, STR("websocket")) && h2_link_extends(h->link);
     struct str protocol = h->extended ? STR("websocket") : STR("");
     enum fault f = h2_request_list(head, &l->x->arena, scheme, protocol, &list, &n);
     if (f != FAULT_OK)

@@ -53,10 +53,13 @@ enum fault leg_h2_write_interim(struct leg *l, const struct head *head)
 }
 
 /* 101 to what came as an extended CONNECT: 200, without what only a handshake needs (RFC 8441 5),
- * which the client cannot look at: that is done here (RFC 6455 4.1). */
+ * which the client cannot look at: that is done here (RFC 6455 4.1). Another 2xx would look like
+ * that to it. */
 static enum fault switched(struct leg_h2 *h, const struct head *head, struct head *out)
 {
     *out = *head;
+    if (head->status / 100 == 2 && h->leg.x->in->upgrade.n)
+        return FAULT_UP_UPGRADE;
     if (head->status != 101)
         return FAULT_OK;
     const struct field *key = fields_get_id(&h->leg.x->in->fields, FIELD_SEC_WEBSOCKET_KEY);

@@ -31,7 +31,7 @@ static void opening_failed(struct link *l, enum fault fault)
     struct link *next = NULL;
     counter_add(&p->stats->open_failures, 1);
     if (l->tries_left > 0 && loop_now(p->worker->loop) < l->give_up)
-        next = link_open(p, l->give_up, l, announcement_bytes(l), &fault);
+        next = link_open(p, l->give_up, l, link_kind(l), &fault);
     link_abandon(l);
     if (!next)
         pool_open_failed(p, l, fault);
@@ -73,7 +73,7 @@ static bool secure_begin(struct link *l)
     if (!mem_charge(l->worker->account, TLS_BYTES_OPENING))
         return false;
     l->charged = TLS_BYTES_OPENING;
-    l->conn.transport = tls_connect(p->tls, t->form == ADDR_UNIX ? STR("") : t->host);
+    l->conn.transport = tls_connect(p->tls, t->form == ADDR_UNIX ? STR("") : t->host, l->h1_only);
     if (!l->conn.transport)
         return false;
     l->conn.ops = &conn_tls;
@@ -216,7 +216,7 @@ static bool connect_next(struct link *l, enum fault *fault)
 }
 
 struct link *link_open(struct link_pool *p, usec_t give_up, const struct link *after,
-                       struct str announce, enum fault *fault)
+                       struct link_kind kind, enum fault *fault)
 {
     _Atomic uint32_t *turn = &p->endpoint->next_addr;
     struct link *l = link_new(p);
@@ -227,9 +227,10 @@ struct link *link_open(struct link_pool *p, usec_t give_up, const struct link *a
     l->give_up = give_up;
     l->tries_left = after ? after->tries_left : 0;
     l->addr_at = after ? after->addr_at : atomic_fetch_add_explicit(turn, 1, memory_order_relaxed);
-    if (!announcement_set(l, announce))
+    l->h1_only = kind.h1;
+    if (!announcement_set(l, kind.announce))
         *fault = FAULT_MEMORY;
-    if (l->announced || !announce.n ? !connect_next(l, fault) : true) {
+    if (l->announced || !kind.announce.n ? !connect_next(l, fault) : true) {
         link_unborn(l);
         return NULL;
     }

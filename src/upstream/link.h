@@ -46,6 +46,7 @@ struct link {
     bool fresh;        /* no request was sent on it yet: lent for the first time */
     bool private_use;  /* pool_keep_private: never lent again */
     bool securing;     /* LINK_OPENING: connected, the TLS handshake is in progress */
+    bool h1_only;      /* asked for HTTP/1.1 alone: for waits that want that (want_h1), no others */
     bool spliced;      /* set by the borrower when it spliced from conn: peek before lending */
     uint32_t requests; /* lent or probed how many times */
     struct link_pool *pool;

@@ -157,7 +157,7 @@ void pool_open_failed(struct link_pool *p, const struct link *l, enum fault faul
 
 /* ---- the calls of attempts ----------------------------------------------------------------- */
 
-/* No idle link will do (it is reused, or announced somebody else), and idle ones hold all slots:
+/* No idle link will do (it is reused, or of another kind), and idle ones hold all slots:
  * one of them makes room. */
 static bool slot_from_idle(struct link_pool *p)
 {
@@ -171,7 +171,7 @@ enum acquire pool_try(struct link_pool *p, struct link_wait *w, struct link **ou
                       enum fault *fault)
 {
     pool_refresh(p);
-    p->announcing |= w->announce.n > 0;
+    p->keyed |= w->announce.n > 0 || w->want_h1;
     if (!pool_limited(p)) {
         struct link *l = w->want_fresh ? NULL : share_take(p, w);
         if (!l && !w->want_fresh)
@@ -181,7 +181,7 @@ enum acquire pool_try(struct link_pool *p, struct link_wait *w, struct link **ou
             *out = l;
             return ACQUIRE_READY;
         }
-        if (share_expected(p, w)) {
+        if (share_expected(p)) {
             wait_for_opening(p, w);
             return ACQUIRE_PENDING;
         }

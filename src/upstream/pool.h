@@ -61,6 +61,7 @@ struct link_wait {
     usec_t since;    /* monotonic */
     bool must_peek;  /* the request is not idempotent */
     bool want_fresh; /* retry after a stale link: no reused one */
+    bool want_h1;    /* a WebSocket, of which the endpoint's HTTP/2 knows nothing */
     /* What its connection must begin with (PROXY protocol), kept by the caller while it waits;
      * empty: nothing. A link is lent only to waits that announce the same. */
     struct str announce;

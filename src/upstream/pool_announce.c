@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* pool_announce: links that began by announcing a client (PROXY protocol) serve that client alone.
- * Invariants:
- * 1. A link is lent, or counted on by a wait, only when both announce the same bytes, or both none.
- * 2. pool.announcing is set before the first link or wait that announces something: where nobody
- *    ever did, the answers here cost one test. */
+/* pool_announce: links that are for some waits only: see pool_announce.h. Invariants:
+ * 1. A link is lent, or counted on by a wait, only when both announce the same bytes, or both none,
+ *    and both are for HTTP/1.1 alone, or neither.
+ * 2. pool.keyed is set before the first link or wait that is for some only: where there never was
+ *    one, the answers here cost one test. */
 #include "upstream/pool_announce.h"
 #include "base/mem.h"
 #include "base/panic.h"
@@ -59,17 +59,25 @@ bool announcement_send(struct link *l)
     return !l->announced || sock_preface(conn_fd(&l->conn), l->announced->bytes);
 }
 
-/* Links being opened that announce bytes, less the waits that count on them. The youngest such
- * link and the oldest such wait are given, too. */
-static int64_t surplus(struct link_pool *p, struct str bytes, struct link **youngest,
+struct link_kind link_kind(const struct link *l)
+{
+    return (struct link_kind){announcement_bytes(l), l->h1_only};
+}
+
+/* Links of that kind being opened, less the waits that count on them. The youngest such link and
+ * the oldest such wait are given, too. */
+static int64_t surplus(struct link_pool *p, struct link_kind kind, struct link **youngest,
                        struct link_wait **oldest)
 {
     int64_t n = 0;
+    struct str bytes = kind.announce;
     uint64_t hash = bytes.n ? str_hash(bytes) : 0;
     *youngest = NULL;
     *oldest = NULL;
     list_each(it, &p->opening) {
         struct link *l = list_entry(it, struct link, node);
+        if (l->h1_only != kind.h1)
+            continue;
         if (bytes.n ? announcement_is(l, bytes, hash) : !l->announced) {
             *youngest = l;
             n++;
@@ -77,7 +85,7 @@ static int64_t surplus(struct link_pool *p, struct str bytes, struct link **youn
     }
     list_each(it, &p->opening_waits) {
         struct link_wait *w = list_entry(it, struct link_wait, node);
-        if (!str_eq(w->announce, bytes))
+        if (w->want_h1 != kind.h1 || !str_eq(w->announce, bytes))
             continue;
         *oldest = *oldest ? *oldest : w;
         n--;
@@ -89,11 +97,11 @@ struct link_wait *wait_bereft(struct link_pool *p, const struct link *l)
 {
     struct link *youngest;
     struct link_wait *oldest;
-    if (!p->announcing)
+    if (!p->keyed)
         return p->n_opening_waits > p->n_opening * p->each
                    ? list_entry(p->opening_waits.root.next, struct link_wait, node)
                    : NULL;
-    return surplus(p, announcement_bytes(l), &youngest, &oldest) < 0 ? oldest : NULL;
+    return surplus(p, link_kind(l), &youngest, &oldest) < 0 ? oldest : NULL;
 }
 
 struct link *opening_spare(struct link_pool *p, const struct link_wait *w)
@@ -102,7 +110,7 @@ struct link *opening_spare(struct link_pool *p, const struct link_wait *w)
     struct link_wait *oldest;
     if (!share_spare(p))
         return NULL;
-    if (!p->announcing)
+    if (!p->keyed)
         return list_entry(p->opening.root.prev, struct link, node);
-    return surplus(p, w->announce, &youngest, &oldest) > 0 ? youngest : NULL;
+    return surplus(p, wait_kind(w), &youngest, &oldest) > 0 ? youngest : NULL;
 }

@@ -225,8 +225,8 @@ static void pool_warm(struct link_pool *p)
             warm_failed(p); /* no room now: look again later */
             return;
         }
-        struct link *l =
-            link_open(p, loop_now(w->loop) + p->conf.connect_timeout, NULL, STR(""), &fault);
+        struct link *l = link_open(p, loop_now(w->loop) + p->conf.connect_timeout, NULL,
+                                   (struct link_kind){0}, &fault);
         if (!l) {
             warm_failed(p);
             slot_put(p);

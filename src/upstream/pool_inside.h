@@ -12,6 +12,8 @@
 
 #define LINK_MAGIC 0x4c494e4bu /* "LINK" */
 
+struct link_kind;
+
 /* Where a request for a link is. */
 enum wait_state {
     WAIT_NONE,
@@ -30,8 +32,8 @@ struct ticket {
     struct link_wait *wait;    /* NULL: cancelled meanwhile */
     uint32_t worker, requests; /* requests: of the link */
     bool want_fresh, fresh;
-    bool announces; /* wait announces a client: no link of another worker will do */
-    bool has_link;  /* conn comes along; else only the right to open one */
+    bool keyed;    /* wait wants a link of its own kind: none of another worker will do */
+    bool has_link; /* conn comes along; else only the right to open one */
     usec_t opened;
     struct conn conn;             /* detached */
     const struct tls_client *tls; /* of the link */
@@ -55,7 +57,7 @@ struct link_pool {
     uint32_t warm;           /* idle links this worker keeps ready (its part of min_idle) */
     uint32_t conf_number;    /* of conf */
     bool counted;            /* n_open is part of endpoint->open: max_connections is set */
-    bool announcing;         /* a link or wait of this pool has announced a client */
+    bool keyed;              /* a link or wait of this pool is not for everybody */
     bool serving;            /* the FIFO is being served, or must wait until a list was walked */
     usec_t warm_pause;       /* after failures to open warm links: doubles */
     struct pool_conf conf;   /* a copy; probe_path is its own */
@@ -68,9 +70,9 @@ struct link_pool {
 
 /* Starts a connection to the next address, by a slot of the caller that the link holds from now on.
  * It is in pool.opening, and open already when link_is_open. after: whose address failed;
- * NULL: all addresses once around. announce: what it begins with. NULL: *fault, nothing changed. */
+ * NULL: all addresses once around. kind: what it is for. NULL: *fault, nothing changed. */
 struct link *link_open(struct link_pool *p, usec_t give_up, const struct link *after,
-                       struct str announce, enum fault *fault);
+                       struct link_kind kind, enum fault *fault);
 /* Makes a link of the connection that a ticket brought, for a slot that is held; lists it as lent.
  * NULL: it was not quiet or could not be kept; it is closed. */
 struct link *link_adopt(struct link_pool *p, struct ticket *t);

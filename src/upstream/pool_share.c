@@ -15,6 +15,8 @@ enum fault share_begin(struct link *l)
 {
     struct link_pool *p = l->pool;
     const struct pool_conf *conf = &p->conf;
+    if (l->h1_only)
+        return FAULT_OK;
     bool agreed = l->tls ? str_eq(conn_alpn(&l->conn), STR("h2")) : conf->protocol == PROTOCOL_H2;
     if (conf->protocol == PROTOCOL_H2 && !agreed)
         return FAULT_UP_NO_H2;
@@ -165,10 +167,9 @@ struct link_pings pool_pings(const struct link *l)
     return (struct link_pings){c->ping_interval, c->ping_timeout};
 }
 
-bool share_expected(const struct link_pool *p, const struct link_wait *w)
+bool share_expected(const struct link_pool *p)
 {
-    return p->each > 1 && !p->announcing && !w->announce.n &&
-           (uint64_t) p->n_opening * p->each > p->n_opening_waits;
+    return p->each > 1 && !p->keyed && (uint64_t) p->n_opening * p->each > p->n_opening_waits;
 }
 
 uint32_t share_spare(const struct link_pool *p)

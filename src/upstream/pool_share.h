@@ -16,8 +16,8 @@ struct link *share_take(struct link_pool *p, const struct link_wait *w);
 void share_lent(struct link *l);
 /* One loan less: back to the pool when it was the last. */
 void share_return(struct link *l);
-/* w may wait for a link that is being opened already, as that one will have room for it. */
-bool share_expected(const struct link_pool *p, const struct link_wait *w);
+/* One may wait for a link that is being opened already, as that one will have room for it. */
+bool share_expected(const struct link_pool *p);
 /* Links being opened beyond what the waits count on. */
 uint32_t share_spare(const struct link_pool *p);
 /* Waits that no link being opened has room for are begun again. */

@@ -55,7 +55,7 @@ static struct ticket *ticket_new(struct pool_worker *pw, struct link_wait *w)
                          .wait = w,
                          .worker = pw->index,
                          .want_fresh = w->want_fresh,
-                         .announces = w->announce.n > 0};
+                         .keyed = w->announce.n > 0 || w->want_h1};
     return t;
 }
 
@@ -127,7 +127,7 @@ void wait_for_opening(struct link_pool *p, struct link_wait *w)
 bool wait_open(struct link_pool *p, struct link_wait *w, enum fault *fault)
 {
     usec_t now = loop_now(p->worker->loop);
-    struct link *l = link_open(p, now + p->conf.connect_timeout, NULL, w->announce, fault);
+    struct link *l = link_open(p, now + p->conf.connect_timeout, NULL, wait_kind(w), fault);
     if (!l) {
         slot_put(p);
         return false;
@@ -342,7 +342,8 @@ static void ticket_grant(struct link_pool *p, struct ticket *t, struct link *l)
         ticket_here(p, t, l);
         return;
     }
-    if (l && ((t->want_fresh && !l->fresh) || t->announces || l->announced || l->shared))
+    bool foreign = l && (l->announced || l->h1_only || l->shared);
+    if (l && ((t->want_fresh && !l->fresh) || t->keyed || foreign))
         link_drop(l, EVICT_SURPLUS, false);
     else if (l)
         link_detach(l, t);

@@ -440,6 +440,7 @@ struct upstream *upstream_new(struct upstream_registry *r, struct str name,
     u->name = mem_str(name);
     u->host = mem_str(conf->host);
     u->proxy_protocol = (uint8_t) conf->proxy_protocol;
+    u->protocol = (uint8_t) conf->protocol;
     u->registry = r;
     u->content = upstream_content(name, conf);
     u->endpoints = mem_new(n * sizeof(struct endpoint *));

@@ -129,6 +129,7 @@ struct upstream {
     void *balance_arg; /* of the configuration */
     struct str host;
     uint8_t proxy_protocol; /* enum proxy_out */
+    uint8_t protocol;       /* enum upstream_protocol */
     struct upstream_registry *registry;
     uint32_t index; /* dense number of the name, for per-worker figures: kept over reloads; reused
                      * when the last upstream of the name is gone */

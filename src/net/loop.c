@@ -131,13 +131,23 @@ const struct loop_stats *loop_stats(const struct loop *l)
     return &l->stats;
 }
 
-bool loop_add(struct loop *l, struct watch *w, int fd)
+static bool add(struct loop *l, struct watch *w, int fd, uint32_t events)
 {
-    struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = w};
+    struct epoll_event ev = {.events = events, .data.ptr = w};
     if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0)
         return false;
     w->fd = fd;
     return true;
+}
+
+bool loop_add(struct loop *l, struct watch *w, int fd)
+{
+    return add(l, w, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+}
+
+bool loop_add_listener(struct loop *l, struct watch *w, int fd)
+{
+    return add(l, w, fd, EPOLLIN);
 }
 
 void loop_forget(struct loop *l, struct watch *w)

@@ -456,6 +456,35 @@ static void serves_a_foreign_loop(void **state)
     assert_int_equal(sigismember(&set, SIGPIPE), 1);
 }
 
+static unsigned told;
+
+static void count_event(struct watch *w, unsigned events)
+{
+    (void) w;
+    assert_int_equal(events, EV_READ);
+    told++;
+}
+
+/* A listening socket is told of as long as a connection waits, not only when it came. */
+static void tells_of_what_still_waits(void **state)
+{
+    (void) state;
+    struct watch w = {.fd = -1, .on_event = count_event};
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    assert_true(loop_add_listener(loop, &w, ends[0]));
+    told = 0;
+    loop_turn(loop, 0);
+    assert_int_equal(told, 0);
+    assert_int_equal(write(ends[1], "x", 1), 1);
+    turn_until(&told, 3);
+    loop_remove(loop, &w);
+    loop_turn(loop, 0);
+    assert_int_equal(told, 3);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, open_loop, close_loop)
@@ -465,6 +494,7 @@ int main(void)
         T(last_comes_last),
         T(drops_events_of_removed_watches),
         T(tells_a_hangup),
+        T(tells_of_what_still_waits),
         T(a_task_that_requeues_itself_is_bounded),
         T(frees_may_defer_frees),
         T(takes_posts_from_threads),

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* listener: see listener.h.
  * Invariants:
- * 1. watch.fd is -1 once closed; the struct lives while refs > 0.
+ * 1. watch.fd is -1 once closed and in a pause, which ends by retry; the struct lives while
+ *    refs > 0.
  * 2. spec is this listener's own: it stays valid while a session refers to the listener. now is
  *    the snapshot's, and valid until the worker's next one. */
 #include "proxy/listener.h"
@@ -13,7 +14,8 @@
 #include "net/sock.h"
 #include "proxy/session.h"
 
-#define ACCEPT_BATCH 64
+#define ACCEPT_BATCH 64u  /* then established work gets its turn */
+#define ACCEPT_LAST 4096u /* of those that wait when the listener closes */
 #define ACCEPT_PAUSE (100 * USEC_PER_MS)
 
 struct listener_gauge {
@@ -90,56 +92,68 @@ static bool gauge_take(struct listener_gauge *g, uint64_t max)
     return false;
 }
 
-/* Edge-triggered: takes connections until there is none, in batches so that
- * established work gets its turn. */
-static void listener_accept(struct listener *l)
+/* No more connections until the pause is over: the socket would tell of them each turn. */
+static void pause_accepting(struct listener *l)
+{
+    struct loop *loop = l->worker->loop;
+    loop_remove(loop, &l->watch);
+    timer_set(loop, &l->retry, loop_now(loop) + ACCEPT_PAUSE);
+}
+
+static void welcome(struct listener *l, int fd, const struct addr *peer)
 {
     struct worker *w = l->worker;
-    for (int i = 0; i < ACCEPT_BATCH; i++) {
+    if (!gauge_take(l->gauge, (uint64_t) l->spec.conf.max_connections)) {
+        counter_add(&w->stats->faults[FAULT_CONNECTION_LIMIT], 1);
+        sock_close(fd);
+    } else if (!session_open(l, fd, peer)) {
+        atomic_fetch_sub_explicit(&l->gauge->open, 1, memory_order_relaxed);
+    }
+}
+
+/* Takes at most so many connections. */
+static void accept_some(struct listener *l, uint32_t most)
+{
+    for (uint32_t i = 0; i < most; i++) {
         int fd;
         struct addr peer;
         bool exhausted = false;
-        enum io io = sock_accept(l->watch.fd, &fd, &peer, &exhausted);
-        if (io == IO_AGAIN)
-            return;
+        enum io io = sock_accept(l->fd, &fd, &peer, &exhausted);
         if (io == IO_OK) {
-            uint64_t max = (uint64_t) l->spec.conf.max_connections;
-            if (!gauge_take(l->gauge, max)) {
-                counter_add(&w->stats->faults[FAULT_CONNECTION_LIMIT], 1);
-                sock_close(fd);
-            } else if (!session_open(l, fd, &peer)) {
-                atomic_fetch_sub_explicit(&l->gauge->open, 1, memory_order_relaxed);
-            }
+            welcome(l, fd, &peer);
+        } else if (io == IO_AGAIN) {
+            l->batch = i / 2;
+            return;
         } else if (exhausted) {
             log_warn("listener.exhausted",
                      "%.*s: no file descriptor or memory for a new connection; accepting again "
                      "in 100 ms. Raise the limit of open files (ulimit -n).",
                      STR_ARG(l->address));
-            timer_set(w->loop, &l->retry, loop_now(w->loop) + ACCEPT_PAUSE);
+            pause_accepting(l);
             return;
         }
     }
-    loop_queue_late(w->loop, &l->again);
 }
 
+/* To ask for a connection that is not there costs more than a turn does: the kernel makes a socket
+ * before it looks. So one is taken, and twice as many as last time when the next turn finds that
+ * there are more. */
 static void listener_event(struct watch *watch, unsigned events)
 {
+    struct listener *l = (struct listener *) (void *) watch;
     (void) events;
-    listener_accept((struct listener *) (void *) watch);
+    uint64_t turn = loop_turn_number(l->worker->loop);
+    l->batch = turn - l->turn <= 1 ? l->batch * 2 : 0;
+    l->batch = l->batch < 1 ? 1 : l->batch > ACCEPT_BATCH ? ACCEPT_BATCH : l->batch;
+    l->turn = turn;
+    accept_some(l, l->batch);
 }
 
 static void listener_retry(struct timer *t)
 {
     struct listener *l = list_entry(t, struct listener, retry);
-    if (l->watch.fd >= 0)
-        listener_accept(l);
-}
-
-static void listener_again(struct task *t)
-{
-    struct listener *l = list_entry(t, struct listener, again);
-    if (l->watch.fd >= 0)
-        listener_accept(l);
+    if (!loop_add_listener(l->worker->loop, &l->watch, l->fd))
+        pause_accepting(l);
 }
 
 struct listener *listener_open(struct worker *w, int fd, struct str address)
@@ -151,11 +165,11 @@ struct listener *listener_open(struct worker *w, int fd, struct str address)
     schema_defaults(&listener_schema, &l->spec.conf);
     l->spec.conf.name = l->spec.conf.address = l->address;
     l->gauge = gauge_of(w->gauges, address);
+    l->fd = fd;
     l->watch.fd = -1;
     l->watch.on_event = listener_event;
     timer_init(&l->retry, listener_retry);
-    l->again.run = listener_again;
-    if (!loop_add(w->loop, &l->watch, fd)) {
+    if (!loop_add_listener(w->loop, &l->watch, fd)) {
         listener_free(l);
         return NULL;
     }
@@ -166,12 +180,10 @@ struct listener *listener_open(struct worker *w, int fd, struct str address)
 void listener_close(struct listener *l)
 {
     if (!l->worker->succeeded) /* who is in the kernel's queue was promised an answer */
-        listener_accept(l);
-    int fd = l->watch.fd;
+        accept_some(l, ACCEPT_LAST);
     loop_remove(l->worker->loop, &l->watch);
-    sock_close(fd);
+    sock_close(l->fd);
     timer_stop(&l->retry);
-    loop_unqueue(&l->again);
     list_remove(&l->node);
     l->closing = true;
     listener_unref(l);

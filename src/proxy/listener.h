@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* listener: a listening socket of one worker. Accepts in bounded batches, pauses when fds or
- * memory run out. Known by its address across snapshots. Worker thread only. */
+/* listener: a listening socket of one worker. Accepts as many a turn as seem to wait, pauses when
+ * fds or memory run out. Known by its address across snapshots. Worker thread only. */
 #ifndef WEIR_PROXY_LISTENER_H
 #define WEIR_PROXY_LISTENER_H
 
@@ -13,9 +13,11 @@ struct listener {
     struct listener_spec spec;       /* its own copy: sessions outlive the snapshot that named it */
     const struct listener_spec *now; /* in the worker's current snapshot; NULL: not named there */
     bool closing;          /* no more accepts; each session answers what it is asked, then ends */
-    struct task again;     /* accept more after the others had their turn */
+    uint32_t batch;        /* connections to ask for at the next event in a row */
+    uint64_t turn;         /* of the last event */
     struct list_node node; /* worker->listeners */
-    struct timer retry;    /* accept again after a pause */
+    int fd;                /* also while it is not watched, in a pause */
+    struct timer retry;    /* the pause is over */
     uint32_t refs;         /* the worker's and one a session */
     struct listener_gauge *gauge; /* shared by the workers' listeners of this address */
 };

@@ -53,6 +53,16 @@ static void take_admin_conf(struct server *s, const struct admin_conf *c)
     mem_free(why);
 }
 
+void server_swap_snapshot(struct server *s, struct snapshot *made)
+{
+    if (s->snapshot) /* the page is asked on this thread, so never between */
+        snapshot_drop(s->snapshot);
+    s->snapshot = made;
+    s->page.snapshot = made;
+    s->page.figures.generation = made->generation;
+    s->page.figures.loaded_wall = clock_wall();
+}
+
 /* The new configuration replaces the old one in one go. */
 static void put_to_use(struct server *s, struct config *c, struct snapshot *made)
 {
@@ -60,14 +70,10 @@ static void put_to_use(struct server *s, struct config *c, struct snapshot *made
     s->drain = c->loaded->file->proxy.drain;
     take_admin_conf(s, &c->loaded->file->admin);
     engine_use(s->engine, made);
-    if (s->snapshot) /* the page is asked on this thread, so never between */
-        snapshot_drop(s->snapshot);
-    s->snapshot = made;
-    s->page.snapshot = made;
-    s->page.figures.generation = made->generation;
-    s->page.figures.loaded_wall = clock_wall();
+    server_swap_snapshot(s, made);
     config_fini(&s->config);
     s->config = *c;
+    s->stale = false;
     *c = (struct config){0};
     server_watch_file(s);
 }
@@ -97,10 +103,26 @@ void change_result_fini(struct change_result *r)
     *r = (struct change_result){0};
 }
 
+/* Routes that were changed one by one are in s->config, too: what comes is compared with it. */
+static void catch_up(struct server *s)
+{
+    struct conf_tree *now = s->stale ? live_now(&s->live) : NULL;
+    struct conf_loaded *l =
+        now ? conf_load_tree(now->root, s->plan->source.path, &feature_registry) : NULL;
+    s->stale = false;
+    if (l && l->file) {
+        conf_loaded_free(s->config.loaded);
+        s->config.loaded = l;
+    } else {
+        conf_loaded_free(l);
+    }
+}
+
 /* What c changes, into l, which lies in a (both are begun here), and in words into out. */
-static void compare(const struct server *s, const struct config *c, struct arena *a,
+static void compare(struct server *s, const struct config *c, struct arena *a,
                     struct change_list *l, struct change_result *out)
 {
+    catch_up(s);
     arena_init(a, NULL, SIZE_MAX);
     change_list_init(l, a);
     conf_diff(s->config.loaded->file, c->loaded->file, &feature_registry, l);
@@ -109,7 +131,7 @@ static void compare(const struct server *s, const struct config *c, struct arena
     change_list_json(l, &out->json);
 }
 
-void server_compare(const struct server *s, const struct config *c, struct change_result *out)
+void server_compare(struct server *s, const struct config *c, struct change_result *out)
 {
     struct arena a;
     struct change_list l;
@@ -211,6 +233,14 @@ static void say(const struct server *s, enum origin o, const struct change_list 
     text_fini(&words);
 }
 
+void server_tell(struct server *s, enum origin o, const char *who, const struct change_list *l,
+                 const struct change_result *r)
+{
+    say(s, o, l, r);
+    tell_config(s, o, who, r);
+    tell_changes(s, l);
+}
+
 /* Puts what was changed at run time on top of a file; what C code made has no changes. */
 static bool load_changes(struct server *s, struct config *c, enum live_mode mode,
                          struct live_next *next, char **why)
@@ -276,9 +306,7 @@ static void swap(struct server *s, struct config *c, struct snapshot *made, enum
     out->good = true;
     out->generation = made->generation;
     record(s, o, who);
-    say(s, o, &l, out);
-    tell_config(s, o, who, out);
-    tell_changes(s, &l);
+    server_tell(s, o, who, &l, out);
     config_fini(&old);
     arena_fini(&a);
 }
@@ -343,10 +371,11 @@ bool server_rollback(struct server *s, uint32_t back, const char *who, struct ch
 
 /* ---- the admin API's changes --------------------------------------------------------------- */
 
-/* A configuration that waits to be used. */
+/* A configuration that waits to be used: the whole, or one route of it. */
 struct waiting {
     struct conf_loaded *loaded;
     struct snapshot *snapshot;
+    struct derived *derived;
 };
 
 static void *live_prepare(void *arg, struct conf_loaded *l, char **why)
@@ -359,7 +388,17 @@ static void *live_prepare(void *arg, struct conf_loaded *l, char **why)
         return NULL;
     }
     struct waiting *w = mem_new(sizeof *w);
-    *w = (struct waiting){l, made};
+    *w = (struct waiting){l, made, NULL};
+    return w;
+}
+
+static void *live_derive(void *arg, const struct live_route *change)
+{
+    struct derived *d = server_derive(arg, change);
+    if (!d)
+        return NULL;
+    struct waiting *w = mem_new(sizeof *w);
+    w->derived = d;
     return w;
 }
 
@@ -368,9 +407,13 @@ static void live_use(void *arg, void *waiting, const char *words)
     struct server *s = arg;
     struct waiting *w = waiting;
     struct change_result r = {0};
-    struct config c = {.loaded = w->loaded, .text = mem_str(s->config.text)};
-    swap(s, &c, w->snapshot, ORIGIN_API, words, &r);
-    change_result_fini(&r);
+    if (w->derived) {
+        server_use_derived(s, w->derived, words);
+    } else {
+        struct config c = {.loaded = w->loaded, .text = mem_str(s->config.text)};
+        swap(s, &c, w->snapshot, ORIGIN_API, words, &r);
+        change_result_fini(&r);
+    }
     mem_free(w);
 }
 
@@ -378,6 +421,8 @@ static void live_drop(void *arg, void *waiting)
 {
     (void) arg;
     struct waiting *w = waiting;
+    if (w->derived)
+        server_drop_derived(w->derived);
     snapshot_free(w->snapshot);
     conf_loaded_free(w->loaded);
     mem_free(w);
@@ -394,7 +439,7 @@ static bool live_hold(void *arg, struct str upstream, struct str state)
 
 bool server_begin_config(struct server *s, struct config *c, char **why)
 {
-    static const struct live_ops ops = {live_prepare, live_use, live_drop, live_hold};
+    static const struct live_ops ops = {live_prepare, live_derive, live_use, live_drop, live_hold};
     struct live_next next;
     struct snapshot *made = NULL;
     live_init(&s->live, &feature_registry, &ops, s);

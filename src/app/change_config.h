@@ -48,8 +48,8 @@ bool server_reload(struct server *s, enum live_mode mode, enum origin o, const c
 /* Goes back to the configuration that was in use `back` changes ago. The file stays as it is: the
  * next reload reads it again. */
 bool server_rollback(struct server *s, uint32_t back, const char *who, struct change_result *out);
-/* What c would change, in words and JSON; changes nothing. */
-void server_compare(const struct server *s, const struct config *c, struct change_result *out);
+/* What c would change, in words and JSON; changes nothing that runs. */
+void server_compare(struct server *s, const struct config *c, struct change_result *out);
 /* Frees the texts. */
 void change_result_fini(struct change_result *r);
 

@@ -327,10 +327,15 @@ void engine_listen(struct engine *e, uint32_t worker, int fd, struct str address
     post(&e->workers[worker], listen_here, fd, address);
 }
 
-void engine_use(struct engine *e, struct snapshot *s)
+void engine_use_derived(struct engine *e, struct snapshot *s)
 {
     for (uint32_t i = 0; i < e->n_workers; i++)
         worker_set_snapshot(e->workers[i].worker, s);
+}
+
+void engine_use(struct engine *e, struct snapshot *s)
+{
+    engine_use_derived(e, s);
     health_checks_use(e->checks, s->upstreams, s->n_upstreams);
     upstream_registry_resolve(e->registry, e->resolver);
 }

@@ -76,6 +76,8 @@ struct snapshot_inputs engine_inputs(struct engine *e, const struct snapshot *pr
 /* Workers 0 .. n_workers-1 use s from their next turn on; s->holders counts n_workers for it.
  * Afterwards names in it are resolved. */
 void engine_use(struct engine *e, struct snapshot *s);
+/* The same where s has the very upstreams of the one before it. */
+void engine_use_derived(struct engine *e, struct snapshot *s);
 /* The main worker alone uses s (the admin page), built from engine_inputs too: the holds of the
  * other workers and of the caller are let go. */
 void engine_use_main(struct engine *e, struct snapshot *s);

@@ -20,6 +20,8 @@ struct file_stamp {
     int64_t sec, nsec; /* of the last change; 0, 0: it is not there */
 };
 
+struct derived;
+
 struct server {
     struct watch channel; /* first */
     struct watch signals;
@@ -27,6 +29,7 @@ struct server {
     const struct server_plan *plan;
     struct engine *engine;
     struct config config;      /* in use */
+    bool stale;                /* routes were changed one by one since config was loaded */
     struct snapshot *snapshot; /* in use; one holder */
     struct sockets listening;
     struct str admin; /* of the start, owned: a reload does not move it */
@@ -77,6 +80,21 @@ void server_drain(struct server *s);
 void server_obey_upgrade(struct server *s, const struct channel_message *m, int fd);
 /* What the server before had changed at run time, as changes; NULL: it left nothing. */
 json_t *server_left_changes(struct server *s);
+
+/* s->snapshot becomes made, which the workers were given. */
+void server_swap_snapshot(struct server *s, struct snapshot *made);
+/* Log and subscribers hear of what changed, l. */
+void server_tell(struct server *s, enum origin o, const char *who, const struct change_list *l,
+                 const struct change_result *r);
+
+/* ---- change_route.c: one route of a running configuration ------------------------------------ */
+
+/* The live_ops of that: the change, prepared; NULL: it has to go the long way. */
+struct derived *server_derive(struct server *s, const struct live_route *change);
+/* Puts it to use; words: who asked for what. */
+void server_use_derived(struct server *s, struct derived *d, const char *words);
+/* Drops it. */
+void server_drop_derived(struct derived *d);
 
 /* ---- server_states.c ------------------------------------------------------------------------- */
 

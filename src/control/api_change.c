@@ -7,12 +7,26 @@
 #include "base/mem.h"
 #include "control/api.h"
 
-/* Makes list (taken) the changes in force. True: it is done; else the reply says why not. */
-static bool apply(struct api_call *c, json_t *list, struct str route, struct str endpoint,
-                  const char *format, ...) __attribute__((format(printf, 5, 6)));
+/* What a change is about: a route or an endpoint of the upstream that the path names. */
+struct about {
+    struct str route, endpoint;
+    bool removed;
+};
 
-static bool apply(struct api_call *c, json_t *list, struct str route, struct str endpoint,
-                  const char *format, ...)
+static enum live_result make(struct api_call *c, json_t *list, const struct about *about,
+                             const char *words, struct live_report *report)
+{
+    if (about->route.n)
+        return live_change_route(c->a->live, list, about->route, about->removed ? NULL : c->json,
+                                 words, report);
+    return live_change(c->a->live, list, words, report);
+}
+
+/* Makes list (taken) the changes in force. True: it is done; else the reply says why not. */
+static bool apply(struct api_call *c, json_t *list, struct about about, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+static bool apply(struct api_call *c, json_t *list, struct about about, const char *format, ...)
 {
     struct live_report report;
     char words[512];
@@ -20,14 +34,15 @@ static bool apply(struct api_call *c, json_t *list, struct str route, struct str
     va_start(args, format);
     vsnprintf(words, sizeof words, format, args);
     va_end(args);
-    enum live_result result = live_change(c->a->live, list, words, &report);
+    enum live_result result = make(c, list, &about, words, &report);
     if (result == LIVE_DONE)
         return true;
     const struct conf_node *u = NULL;
-    if (result == LIVE_INVALID && endpoint.n)
+    if (result == LIVE_INVALID && about.endpoint.n)
         u = conf_tree_upstream(report.tree, c->arg[0]);
     if (result == LIVE_INVALID)
-        report.subject = u ? conf_tree_endpoint(u, endpoint) : conf_tree_route(report.tree, route);
+        report.subject =
+            u ? conf_tree_endpoint(u, about.endpoint) : conf_tree_route(report.tree, about.route);
     (void) api_refused(c, result, &report);
     live_report_fini(&report);
     return false;
@@ -147,7 +162,7 @@ static enum hook set_route(struct api_call *c, struct str name)
         return api_problem(c->x, 409, "name-taken", "there is a route \"%.*s\" already",
                            STR_ARG(other));
     json_t *list = changes_set_route(l->list, live_base(l), now, name, outer, c->json);
-    if (!apply(c, list, name, STR(""), "route \"%.*s\": %s", STR_ARG(name),
+    if (!apply(c, list, (struct about){.route = name}, "route \"%.*s\": %s", STR_ARG(name),
                old ? "replaced" : "added"))
         return HOOK_REPLY;
     return done_with(c, old ? 200 : 201, "route", conf_tree_route(live_now(l), name));
@@ -188,7 +203,8 @@ enum hook api_route_remove(struct api_call *c)
         return api_problem(c->x, 404, "no-such-route", "there is no route \"%.*s\"",
                            STR_ARG(c->arg[0]));
     json_t *list = changes_remove_route(l->list, live_base(l), now, c->arg[0]);
-    if (!apply(c, list, STR(""), STR(""), "route \"%.*s\": removed", STR_ARG(c->arg[0])))
+    if (!apply(c, list, (struct about){.route = c->arg[0], .removed = true},
+               "route \"%.*s\": removed", STR_ARG(c->arg[0])))
         return HOOK_REPLY;
     return done(c);
 }
@@ -202,7 +218,7 @@ static enum hook set_endpoint(struct api_call *c, const struct conf_node *u, str
     if (!api_matches(c, old, old ? conf_node_hash(old) : 0))
         return HOOK_REPLY;
     json_t *list = changes_set_endpoint(l->list, live_base(l), c->arg[0], address, c->json);
-    if (!apply(c, list, STR(""), address, "upstream \"%.*s\", endpoint %.*s: %s",
+    if (!apply(c, list, (struct about){.endpoint = address}, "upstream \"%.*s\", endpoint %.*s: %s",
                STR_ARG(c->arg[0]), STR_ARG(address), old ? "replaced" : "added"))
         return HOOK_REPLY;
     u = conf_tree_upstream(live_now(l), c->arg[0]);
@@ -253,7 +269,7 @@ enum hook api_endpoint_remove(struct api_call *c)
     if (!endpoint_of(c))
         return HOOK_REPLY;
     json_t *list = changes_set_endpoint(l->list, live_base(l), c->arg[0], c->arg[1], NULL);
-    if (!apply(c, list, STR(""), STR(""), "upstream \"%.*s\", endpoint %.*s: removed",
+    if (!apply(c, list, (struct about){0}, "upstream \"%.*s\", endpoint %.*s: removed",
                STR_ARG(c->arg[0]), STR_ARG(c->arg[1])))
         return HOOK_REPLY;
     return done(c);
@@ -265,8 +281,9 @@ static enum hook drain(struct api_call *c, bool drained)
     if (!endpoint_of(c))
         return HOOK_REPLY;
     json_t *list = changes_drain(l->list, live_base(l), c->arg[0], c->arg[1], drained);
-    if (!apply(c, list, STR(""), c->arg[1], "upstream \"%.*s\", endpoint %.*s: %s",
-               STR_ARG(c->arg[0]), STR_ARG(c->arg[1]), drained ? "drained" : "no longer drained"))
+    if (!apply(c, list, (struct about){.endpoint = c->arg[1]},
+               "upstream \"%.*s\", endpoint %.*s: %s", STR_ARG(c->arg[0]), STR_ARG(c->arg[1]),
+               drained ? "drained" : "no longer drained"))
         return HOOK_REPLY;
     return done(c);
 }
@@ -337,7 +354,7 @@ static enum hook weigh(struct api_call *c, bool all)
         json_decref(list);
         list = next;
     }
-    if (!apply(c, list, STR(""), STR(""), "upstream \"%.*s\": weights set", STR_ARG(c->arg[0])))
+    if (!apply(c, list, (struct about){0}, "upstream \"%.*s\": weights set", STR_ARG(c->arg[0])))
         return HOOK_REPLY;
     return api_weights(c);
 }
@@ -371,7 +388,7 @@ enum hook api_breaker_set(struct api_call *c)
                            STR_ARG(c->arg[0]));
     if (!str_eq(word, STR("auto")))
         kept = str_eq(word, STR("open")) ? STR("open") : STR("closed");
-    if (!apply(c, changes_hold(l->list, c->arg[0], kept), STR(""), STR(""),
+    if (!apply(c, changes_hold(l->list, c->arg[0], kept), (struct about){0},
                "upstream \"%.*s\": breaker %s", STR_ARG(c->arg[0]), state))
         return HOOK_REPLY;
     return done(c);
@@ -381,7 +398,7 @@ enum hook api_changes_discard(struct api_call *c)
 {
     if (!api_tree(c))
         return HOOK_REPLY;
-    if (!apply(c, json_array(), STR(""), STR(""), "changes made at run time: all discarded"))
+    if (!apply(c, json_array(), (struct about){0}, "changes made at run time: all discarded"))
         return HOOK_REPLY;
     return done(c);
 }

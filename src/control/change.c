@@ -416,6 +416,17 @@ static void diff_routes(struct diff *d)
     conf_errors_fini(&e);
 }
 
+void conf_diff_route(const struct conf_file *file, const struct flat_route *old,
+                     const struct flat_route *now, const struct feature_set *features,
+                     struct change_list *out)
+{
+    struct diff d = {.out = out, .old = file, .now = file, .features = features};
+    if (old && now)
+        diff_route(&d, old, now);
+    else
+        note(&d, CHANGE_ROUTE, now ? CHANGE_ADDED : CHANGE_REMOVED, now ? now->name : old->name);
+}
+
 void conf_diff(const struct conf_file *old, const struct conf_file *now,
                const struct feature_set *features, struct change_list *out)
 {

@@ -7,6 +7,7 @@
 #define WEIR_CONTROL_CHANGE_H
 
 #include "base/text.h"
+#include "control/conf_check.h"
 #include "control/conf_file.h"
 
 enum change_kind {
@@ -48,6 +49,10 @@ void change_list_init(struct change_list *l, struct arena *a);
  * from out's arena. */
 void conf_diff(const struct conf_file *old, const struct conf_file *now,
                const struct feature_set *features, struct change_list *out);
+/* The same of one route alone, both before and after it in that file; NULL: it was or is not. */
+void conf_diff_route(const struct conf_file *file, const struct flat_route *old,
+                     const struct flat_route *now, const struct feature_set *features,
+                     struct change_list *out);
 /* "route", "listener" ... */
 const char *change_kind_name(enum change_kind k);
 /* "added", "removed", "changed" */

@@ -3,7 +3,8 @@
  * Invariants:
  * 1. There is at most one item for a route, an endpoint, a breaker.
  * 2. An item that says what base says is left out.
- * 3. A route stands behind the one that it was added within. */
+ * 3. A route stands behind the one that it was added within; one that is replaced stays where it
+ *    is, in the list as among the routes. */
 #include "control/changes.h"
 
 #include <inttypes.h>
@@ -114,6 +115,19 @@ static json_t *without_route(const json_t *list, const struct conf_tree *now, st
     return c.list;
 }
 
+/* Where in `to` the item of the route stood in list, of which `to` has a part; the end: nowhere. */
+static size_t place_of(const json_t *list, const json_t *to, struct str name)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *item = json_array_get(list, i);
+        if (is_route(item, name))
+            return at;
+        at += json_array_get(to, at) == item;
+    }
+    return json_array_size(to);
+}
+
 static struct str within_of(const json_t *list, struct str name)
 {
     size_t i;
@@ -141,7 +155,7 @@ json_t *changes_set_route(const json_t *list, const struct conf_tree *base,
     if (outer.n && !was)
         json_object_set_new(item, "within", string(outer));
     note_was(item, was);
-    json_array_append_new(to, item);
+    json_array_insert_new(to, place_of(list, to, name), item);
     return to;
 }
 

@@ -175,6 +175,12 @@ static void check_own(const struct schema_list *routes, const struct route_conf 
     }
 }
 
+void conf_check_route(const struct route_conf *r, struct conf_errors *e)
+{
+    const struct schema_list one = {(void *) (uintptr_t) r, 1};
+    check_own(&one, NULL, e, 0);
+}
+
 /* Listeners that pass connections on need routes that take them, and the other way round. */
 static void check_passthrough(const struct proxy_conf *conf, const struct flat_routes *flat,
                               struct conf_errors *e)

@@ -26,6 +26,12 @@ struct flat_routes {
 
 /* Flattens the routes into e's arena and says what is wrong with them. v is for mem_free. */
 struct flat_routes conf_flatten(const struct proxy_conf *conf, struct conf_errors *e);
+/* The flat route of one that stands at the top level, has a name and none within; says what is
+ * wrong with it by itself. False: something is. */
+bool conf_flatten_one(const struct proxy_conf *conf, const struct route_conf *r,
+                      struct flat_route *out, struct conf_errors *e);
+/* Checks a route and those within it by themselves, as conf_check_file does. */
+void conf_check_route(const struct route_conf *r, struct conf_errors *e);
 /* The match of a route nested in another; says what contradicts. */
 struct match_conf conf_match_join(const struct match_conf *outer, const struct match_conf *inner,
                                   struct conf_errors *e);

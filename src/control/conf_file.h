@@ -82,6 +82,10 @@ extern const struct schema_table admin_schema, log_schema, test_request_schema, 
 /* Fills file from the tree; defaults where it says nothing, of features too. Says every error. */
 void conf_parse(const struct conf_node *root, const struct feature_set *features,
                 struct conf_file *file, struct conf_errors *e);
+/* Reads one route of the top level, as conf_parse does with proxy around it. */
+void conf_parse_route(const struct conf_node *n, const struct proxy_conf *proxy,
+                      const struct feature_set *features, struct route_conf *r,
+                      struct conf_errors *e);
 /* Reads one value of the row into value, which holds its default; no route. */
 void conf_parse_value(const struct schema_field *f, const struct conf_node *n, void *value,
                       struct conf_errors *e);

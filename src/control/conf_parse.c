@@ -501,6 +501,17 @@ static void default_features(struct parser *p, void **features)
     }
 }
 
+void conf_parse_route(const struct conf_node *n, const struct proxy_conf *proxy,
+                      const struct feature_set *features, struct route_conf *r,
+                      struct conf_errors *e)
+{
+    struct route_conf blank;
+    struct parser p = {e, e->arena, features, &blank};
+    schema_defaults(&route_schema, &blank);
+    fill_blank(&blank, proxy);
+    parse_route(&p, n, &blank, r);
+}
+
 void conf_parse(const struct conf_node *root, const struct feature_set *features,
                 struct conf_file *file, struct conf_errors *e)
 {

@@ -357,10 +357,36 @@ static void only_upstream(struct flattening *f)
     add(f, &one);
 }
 
+static const struct match_conf anything;
+
+/* The one upstream that r is about, if there is one of that name. */
+static void note_upstream(struct flattening *f, const struct route_conf *r)
+{
+    for (size_t i = 0; i < f->conf->upstreams.n; i++) {
+        if (str_eq(f->conf->upstreams.names[i], r->to)) {
+            map_set(&f->upstreams, r->to, (void *) (uintptr_t) (i + 1));
+            return;
+        }
+    }
+}
+
+bool conf_flatten_one(const struct proxy_conf *conf, const struct route_conf *r,
+                      struct flat_route *out, struct conf_errors *e)
+{
+    struct flattening f = {.conf = conf, .errors = e};
+    *out = (struct flat_route){.conf = r, .name = r->name};
+    out->match = conf_match_join(&anything, &r->match, e);
+    note_upstream(&f, r);
+    bool good = r->routes.n == 0 && decide(&f, r, out);
+    take_given_name(&f.names, r, e);
+    map_fini(&f.names);
+    map_fini(&f.upstreams);
+    return good && e->n == 0;
+}
+
 struct flat_routes conf_flatten(const struct proxy_conf *conf, struct conf_errors *e)
 {
     struct flattening f = {.conf = conf, .errors = e};
-    static const struct match_conf anything;
     for (size_t i = 0; i < conf->upstreams.n; i++)
         map_set(&f.upstreams, conf->upstreams.names[i], (void *) (uintptr_t) (i + 1));
     if (conf->routes.n == 0)

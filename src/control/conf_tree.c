@@ -31,6 +31,12 @@ struct conf_node *conf_tree_route(const struct conf_tree *t, struct str name)
     return p ? p->route : NULL;
 }
 
+bool conf_tree_at_top(const struct conf_tree *t, struct str name)
+{
+    const struct conf_route_place *p = map_get(&t->routes, name);
+    return p && p->list == list_of(t->root, "routes");
+}
+
 struct conf_node *conf_tree_upstream(const struct conf_tree *t, struct str name)
 {
     struct conf_node *all = conf_member(t->root, "upstreams");
@@ -73,23 +79,26 @@ uint64_t conf_node_hash(const struct conf_node *n)
 
 /* ---- the index ----------------------------------------------------------------------------- */
 
-static void index_route(struct conf_tree *t, struct conf_node *list, struct conf_node *route);
+static void index_route(struct conf_tree *t, struct conf_route_place at);
 
 static void index_list(struct conf_tree *t, struct conf_node *list)
 {
-    for (struct conf_node *n = list ? list->first : NULL; n; n = n->next)
-        index_route(t, list, n);
+    struct conf_node *before = NULL;
+    for (struct conf_node *n = list ? list->first : NULL; n; n = n->next) {
+        index_route(t, (struct conf_route_place){list, n, before});
+        before = n;
+    }
 }
 
-static void index_route(struct conf_tree *t, struct conf_node *list, struct conf_node *route)
+static void index_route(struct conf_tree *t, struct conf_route_place at)
 {
-    struct str name = text_of(route, "name");
+    struct str name = text_of(at.route, "name");
     if (name.n && !map_get(&t->routes, name)) {
         struct conf_route_place *p = conf_alloc(&t->arena, sizeof *p);
-        *p = (struct conf_route_place){list, route};
+        *p = at;
         map_set(&t->routes, name, p);
     }
-    index_list(t, list_of(route, "routes"));
+    index_list(t, list_of(at.route, "routes"));
 }
 
 static void forget_name(void *arg, struct str name)
@@ -323,11 +332,13 @@ struct conf_tree *conf_tree_edit(struct conf_tree *from)
     return t;
 }
 
-/* Takes n out of its parent; false: it is not in it. */
-static bool take_out(struct conf_node *parent, const struct conf_node *n)
+/* Takes n out of its parent; before: the child in front of it, if that is known; false: it is not
+ * in it. */
+static bool take_out(struct conf_node *parent, const struct conf_node *n, struct conf_node *before)
 {
-    struct conf_node *before = NULL;
-    for (struct conf_node **at = &parent->first; *at; at = &(*at)->next) {
+    if (before && before->next != n)
+        before = NULL;
+    for (struct conf_node **at = before ? &before->next : &parent->first; *at; at = &(*at)->next) {
         if (*at == n) {
             *at = n->next;
             if (parent->last == n)
@@ -358,7 +369,7 @@ static struct conf_node *own_list(struct conf_tree *t, struct conf_node *map, co
         return list;
     struct conf_node *null = conf_member(map, key);
     if (null)
-        take_out(map, null);
+        take_out(map, null, NULL);
     list = conf_node_map(&t->arena, str_c(key));
     list->kind = CONF_LIST;
     conf_node_add(map, list);
@@ -377,10 +388,10 @@ bool conf_tree_put_route(struct conf_tree *t, struct str name, struct str within
 {
     struct conf_route_place *p = map_get(&t->routes, name);
     if (p) {
-        struct conf_node *list = p->list, *at = p->route;
-        conf_tree_names(at, forget_name, t);
-        become(at, route);
-        index_route(t, list, at);
+        struct conf_route_place place = *p;
+        conf_tree_names(place.route, forget_name, t);
+        become(place.route, route);
+        index_route(t, place);
         return true;
     }
     struct conf_node *outer = within.n ? conf_tree_route(t, within) : t->root;
@@ -390,8 +401,9 @@ bool conf_tree_put_route(struct conf_tree *t, struct str name, struct str within
         own_members(t, outer);
     struct conf_node *list = own_list(t, outer, "routes");
     struct conf_node *n = conf_node_copy(route, &t->arena);
+    struct conf_node *last = list->last;
     conf_node_add(list, n);
-    index_route(t, list, n);
+    index_route(t, (struct conf_route_place){list, n, last});
     return true;
 }
 
@@ -400,9 +412,14 @@ bool conf_tree_remove_route(struct conf_tree *t, struct str name)
     struct conf_route_place *p = map_get(&t->routes, name);
     if (!p)
         return false;
-    struct conf_node *list = p->list, *route = p->route;
-    conf_tree_names(route, forget_name, t);
-    return take_out(list, route);
+    struct conf_route_place place = *p;
+    struct conf_node *behind = place.route->next;
+    conf_tree_names(place.route, forget_name, t);
+    if (behind && (p = map_get(&t->routes, text_of(behind, "name"))))
+        p->before = place.before;
+    bool good = take_out(place.list, place.route, place.before);
+    place.route->next = NULL; /* nobody takes it for a neighbour any more */
+    return good;
 }
 
 void conf_tree_put_endpoint(struct conf_tree *t, struct conf_node *upstream, struct str address,
@@ -418,7 +435,7 @@ void conf_tree_put_endpoint(struct conf_tree *t, struct conf_node *upstream, str
 bool conf_tree_remove_endpoint(struct conf_node *upstream, struct str address)
 {
     struct conf_node *n = conf_tree_endpoint(upstream, address);
-    return n && take_out(list_of(upstream, "endpoints"), n);
+    return n && take_out(list_of(upstream, "endpoints"), n, NULL);
 }
 
 void conf_tree_set(struct conf_tree *t, struct conf_node *map, struct str key, struct str text)

@@ -22,6 +22,7 @@ struct conf_tree {
 /* A route and the list it stands in. */
 struct conf_route_place {
     struct conf_node *list, *route;
+    struct conf_node *before; /* the one in front of it, when this was last looked at; NULL: none */
 };
 
 /* The tree of a text that was loaded under that name before. NULL: it is no configuration. */
@@ -36,6 +37,8 @@ void conf_tree_unref(struct conf_tree *t);
 
 /* The route of that name, or NULL. */
 struct conf_node *conf_tree_route(const struct conf_tree *t, struct str name);
+/* The route of that name stands at the top level, not within another. */
+bool conf_tree_at_top(const struct conf_tree *t, struct str name);
 /* The upstream of that name, or NULL. */
 struct conf_node *conf_tree_upstream(const struct conf_tree *t, struct str name);
 /* The endpoint of that address in an upstream, or NULL. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* live.c: see live.h.
  * Invariants:
- * 1. now is base with list applied, where both are made.
+ * 1. now is base with list applied, where both are made; only one that nobody else holds, and that
+ *    is not base, is edited.
  * 2. What list says is on disk (where there is a dir) before it is in use: an acknowledged change
  *    outlives the process. */
 #include "control/live.h"
@@ -107,33 +108,117 @@ static void hold_breakers(struct live *l, const json_t *list, const json_t *but,
     }
 }
 
-enum live_result live_change(struct live *l, json_t *list, const char *words,
+/* Keeps list on the disk and puts what was prepared to use; both are taken. */
+static enum live_result keep(struct live *l, json_t *list, void *prepared, const char *words,
                              struct live_report *report)
 {
-    *report = (struct live_report){0};
-    struct conf_loaded *made = judge(l, list, live_base(l), l->name, report);
-    void *prepared = NULL;
-    enum live_result result = made ? LIVE_DONE : LIVE_INVALID;
-    if (made && !(prepared = l->ops->prepare(l->ops_arg, made, &report->why)))
-        result = LIVE_REFUSED;
-    if (result == LIVE_DONE && l->dir.n && !state_file_write(l->dir, list, &report->why)) {
+    if (l->dir.n && !state_file_write(l->dir, list, &report->why)) {
         l->ops->drop(l->ops_arg, prepared);
-        result = LIVE_DISK;
-    }
-    if (result != LIVE_DONE) {
         json_decref(list);
-        return result;
+        return LIVE_DISK;
     }
     l->ops->use(l->ops_arg, prepared, words);
     hold_breakers(l, l->list, list, false);
     hold_breakers(l, list, l->list, true);
     json_decref(l->list);
     l->list = list;
-    conf_tree_unref(l->now);
-    l->now = report->tree;
-    report->tree = NULL;
     l->number++;
     return LIVE_DONE;
+}
+
+static void use_tree(struct live *l, struct conf_tree *now)
+{
+    conf_tree_unref(l->now);
+    l->now = now;
+    l->edits = 0;
+}
+
+enum live_result live_change(struct live *l, json_t *list, const char *words,
+                             struct live_report *report)
+{
+    *report = (struct live_report){0};
+    struct conf_loaded *made = judge(l, list, live_base(l), l->name, report);
+    void *prepared = made ? l->ops->prepare(l->ops_arg, made, &report->why) : NULL;
+    if (!prepared) {
+        json_decref(list);
+        return made ? LIVE_REFUSED : LIVE_INVALID;
+    }
+    enum live_result result = keep(l, list, prepared, words, report);
+    if (result == LIVE_DONE) {
+        use_tree(l, report->tree);
+        report->tree = NULL;
+    }
+    return result;
+}
+
+/* ---- one route ----------------------------------------------------------------------------- */
+
+/* The change can be made to what is in use, and means the same as list, which is made from the
+ * file: a route of the file that was removed would come back to its old place. */
+static bool in_place(struct live *l, struct str name, const json_t *route)
+{
+    struct conf_tree *now = live_now(l);
+    const struct conf_node *was = conf_tree_route(now, name);
+    bool plain = !(was && conf_member(was, "routes")) && !json_object_get(route, "routes");
+    if (!was)
+        return plain && route && conf_member(now->root, "routes") &&
+               !conf_tree_route(live_base(l), name);
+    return plain && conf_tree_at_top(now, name);
+}
+
+/* What is derived for the route as JSON says it; NULL: it has to go the long way. */
+static void *derive(struct live *l, struct str name, const json_t *route)
+{
+    struct arena a;
+    struct conf_errors e;
+    unsigned line = 0;
+    arena_init(&a, NULL, SIZE_MAX);
+    conf_errors_init(&e, &a, l->name);
+    struct live_route change = {.name = name, .was = conf_tree_route(live_now(l), name)};
+    change.now = route ? conf_node_of_json(route, &a, &line, &e) : NULL;
+    bool good = e.n == 0 && (change.now || !route);
+    void *prepared = good ? l->ops->derive(l->ops_arg, &change) : NULL;
+    conf_errors_fini(&e);
+    arena_fini(&a);
+    return prepared;
+}
+
+/* now says of the route what list says already. What was in its place stays in the tree's memory
+ * until the tree is made anew. */
+static void edit_tree(struct live *l, struct str name, const json_t *route)
+{
+    struct conf_errors e;
+    unsigned line = CONF_JSON_LINE;
+    if (!l->now)
+        return;
+    if (l->now == l->base || l->now->refs > 1 || l->edits > 1000 + l->now->routes.n) {
+        use_tree(l, NULL);
+        return;
+    }
+    l->edits++;
+    if (!route) {
+        (void) conf_tree_remove_route(l->now, name);
+        return;
+    }
+    conf_errors_init(&e, &l->now->arena, l->name);
+    struct conf_node *n = conf_node_of_json(route, &l->now->arena, &line, &e);
+    if (n)
+        (void) conf_tree_put_route(l->now, name, STR(""), n);
+    conf_errors_fini(&e);
+}
+
+enum live_result live_change_route(struct live *l, json_t *list, struct str name,
+                                   const json_t *route, const char *words,
+                                   struct live_report *report)
+{
+    *report = (struct live_report){0};
+    void *prepared = l->ops->derive && in_place(l, name, route) ? derive(l, name, route) : NULL;
+    if (!prepared)
+        return live_change(l, list, words, report);
+    enum live_result result = keep(l, list, prepared, words, report);
+    if (result == LIVE_DONE)
+        edit_tree(l, name, route);
+    return result;
 }
 
 void live_report_fini(struct live_report *r)
@@ -293,6 +378,7 @@ void live_adopt(struct live *l, struct live_next *next)
     l->name = next->name;
     l->base = next->base;
     l->now = next->now;
+    l->edits = 0;
     l->list = next->list;
     l->number++;
     if (next->overridden && next->discarded)

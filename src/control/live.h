@@ -9,10 +9,20 @@
 #include "control/changes.h"
 #include "control/conf_load.h"
 
+/* One route of the top level that is another: the whole of most changes. */
+struct live_route {
+    struct str name;
+    const struct conf_node *was; /* in use; NULL: nothing */
+    const struct conf_node *now; /* NULL: it goes */
+};
+
 /* What the owner of the engine does with a configuration. */
 struct live_ops {
     /* Builds what is to run of l, which it takes; nothing changes yet. NULL: *why, l is freed. */
     void *(*prepare)(void *arg, struct conf_loaded *l, char **why);
+    /* The same of what is in use but for one route, at a cost that their number has no part in.
+     * NULL: it is none of those that this can do, or not good: prepare knows. */
+    void *(*derive)(void *arg, const struct live_route *change);
     /* Puts it to use, or drops it. words: what changes, one a line. */
     void (*use)(void *arg, void *prepared, const char *words);
     void (*drop)(void *arg, void *prepared);
@@ -31,6 +41,7 @@ struct live {
     struct conf_tree *now;
     json_t *list;    /* changes */
     uint64_t number; /* grows with each change and load */
+    size_t edits;    /* made in now since it was made */
 };
 
 /* Why a change was not made. */
@@ -60,6 +71,11 @@ struct conf_tree *live_base(struct live *l);
 /* Makes list (taken) the changes in force. words: what that does, for the log and events. */
 enum live_result live_change(struct live *l, json_t *list, const char *words,
                              struct live_report *report);
+/* The same where list says that one route is another (route NULL: it goes) and nothing else: among
+ * many routes it is as quick as among few, where the route and its place are simple. */
+enum live_result live_change_route(struct live *l, json_t *list, struct str name,
+                                   const json_t *route, const char *words,
+                                   struct live_report *report);
 /* What becomes of the changes when the file says other things than it did when they were made. */
 enum live_mode {
     LIVE_ASK,     /* the load is refused, and says what the file would override */

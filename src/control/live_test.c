@@ -54,7 +54,7 @@ static bool hold(void *arg, struct str upstream, struct str state)
     return true;
 }
 
-static const struct live_ops ops = {prepare, use, drop, hold};
+static const struct live_ops ops = {prepare, NULL, use, drop, hold};
 
 /* What a test works on. */
 struct fixture {

@@ -173,7 +173,7 @@ static struct router *build_router(struct build *b, const struct flat_routes *f,
 }
 
 /* The route's upstream, and the breaker that stands before it. */
-static void route_aim(struct route *r, struct upstream *u)
+void build_aim(struct route *r, struct upstream *u)
 {
     r->upstream = upstream_ref(u);
     r->breaker = upstream_breaker(u, r->name);
@@ -185,7 +185,7 @@ static void attach_upstreams(struct build *b, const struct flat_routes *f)
     for (size_t i = 0; i < f->n; i++) {
         struct route *r = b->routes[i];
         if (r->action == ROUTE_UPSTREAM && !r->upstream)
-            route_aim(r, b->s->upstreams[f->v[i].upstream]);
+            build_aim(r, b->s->upstreams[f->v[i].upstream]);
     }
 }
 
@@ -238,12 +238,11 @@ static void release_at_once(struct snapshot *s)
     snapshot_free(s);
 }
 
-static struct snapshot *snapshot_new(const struct snapshot_inputs *in)
+struct snapshot *snapshot_new(const struct snapshot_inputs *in, struct snapshot_base *base)
 {
     struct snapshot *s = mem_new(sizeof *s);
-    struct arena *a = mem_new(sizeof *a);
-    arena_init(a, NULL, SIZE_MAX);
-    s->memory = a;
+    base->refs++;
+    s->base = base;
     s->generation = in->previous ? in->previous->generation + 1 : 1;
     s->features = in->features;
     s->in_use = mem_new_aligned((in->n_workers + 1) * STRIDE * sizeof *s->in_use, 64);
@@ -251,6 +250,39 @@ static struct snapshot *snapshot_new(const struct snapshot_inputs *in)
     s->release = in->release ? in->release : release_at_once;
     s->release_arg = in->release_arg;
     return s;
+}
+
+static struct snapshot_base *base_new(void)
+{
+    struct snapshot_base *base = mem_new(sizeof *base);
+    arena_init(&base->arena, NULL, SIZE_MAX);
+    return base;
+}
+
+/* The base holds what s was built with. */
+static void fill_base(const struct snapshot *s)
+{
+    struct snapshot_base *base = s->base;
+    base->listeners = s->listeners;
+    base->n_listeners = s->n_listeners;
+    base->upstreams = s->upstreams;
+    base->n_upstreams = s->n_upstreams;
+    base->passes = s->passes;
+    base->fallback = s->fallback;
+}
+
+static void base_unref(struct snapshot_base *base)
+{
+    if (--base->refs > 0)
+        return;
+    router_free(base->passes);
+    route_unref(base->fallback);
+    for (uint32_t i = 0; i < base->n_upstreams; i++)
+        upstream_unref(base->upstreams[i]);
+    for (uint32_t i = 0; i < base->n_listeners; i++)
+        tls_server_unref(base->listeners[i].tls);
+    arena_fini(&base->arena);
+    mem_free(base);
 }
 
 /* What the predecessor has, by name. */
@@ -283,8 +315,8 @@ struct snapshot *snapshot_build_checked(const struct proxy_conf *conf,
 {
     struct build b = {.conf = conf, .in = in, .errors = e};
     must(in->registry && in->features && in->names && in->features->n <= FEATURE_MAX);
-    b.s = snapshot_new(in);
-    b.arena = b.s->memory;
+    b.s = snapshot_new(in, base_new());
+    b.arena = &b.s->base->arena;
     note_previous(&b);
     build_settings(&b);
     build_listeners(&b);
@@ -292,6 +324,7 @@ struct snapshot *snapshot_build_checked(const struct proxy_conf *conf,
     build_tls_clients(&b);
     b.s->fallback = build_fallback(&b);
     build_routes(&b);
+    fill_base(b.s);
     note_gone(&b);
     build_shares_drop(&b);
     build_tls_drop(&b);
@@ -324,15 +357,8 @@ void snapshot_free(struct snapshot *s)
     if (!s)
         return;
     router_free(s->router);
-    router_free(s->passes);
-    route_unref(s->fallback);
-    for (uint32_t i = 0; i < s->n_upstreams; i++)
-        upstream_unref(s->upstreams[i]);
-    for (uint32_t i = 0; i < s->n_listeners; i++)
-        tls_server_unref(s->listeners[i].tls);
     gone_routes_unref(s->gone);
-    arena_fini(s->memory);
-    mem_free(s->memory);
+    base_unref(s->base);
     mem_free(s->in_use);
     mem_free(s);
 }

@@ -7,7 +7,7 @@
 #define WEIR_CONTROL_SNAPSHOT_H
 
 #include "base/map.h"
-#include "control/conf_error.h"
+#include "control/conf_check.h"
 #include "proxy/snapshot.h"
 
 /* Dense numbers of route names, for figures: a name keeps its number over reloads. One a process or
@@ -49,6 +49,18 @@ struct snapshot *snapshot_build(const struct proxy_conf *conf, const struct snap
  * text. NULL: e has errors. */
 struct snapshot *snapshot_build_checked(const struct proxy_conf *conf,
                                         const struct snapshot_inputs *in, struct conf_errors *e);
+/* One route of a configuration, by itself. */
+struct snapshot_change {
+    struct str remove;              /* name of a route of requests that goes; empty: none */
+    const struct flat_route *route; /* comes in its place, else behind all others; NULL: none */
+};
+/* The snapshot that follows in->previous when one route is another: everything else is shared, so
+ * it costs as much among many routes as among few. conf: what previous was built from, as far as
+ * it is not routes. Freed without snapshot_keep it leaves no trace. NULL: e says why. */
+struct snapshot *snapshot_derive(const struct proxy_conf *conf, const struct snapshot_inputs *in,
+                                 const struct snapshot_change *change, struct conf_errors *e);
+/* s is put to use: the next one may be derived from it. */
+void snapshot_keep(struct snapshot *s);
 /* The feature has a hook of that kind. */
 bool feature_has_hook(const struct feature *f, enum hook_kind kind);
 /* Frees it and its references; nobody uses it any more. Main thread. */

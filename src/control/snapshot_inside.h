@@ -7,6 +7,18 @@
 #include "control/conf_check.h"
 #include "control/snapshot.h"
 
+/* What snapshots share that differ in a route: listeners, upstreams and all the memory that they
+ * and the texts of rules lie in. Counted, on the main thread. */
+struct snapshot_base {
+    uint32_t refs;
+    struct arena arena;
+    struct listener_spec *listeners; /* one reference to each one's tls */
+    struct upstream **upstreams;     /* one reference each */
+    struct router *passes;
+    struct route *fallback; /* one reference */
+    uint32_t n_listeners, n_upstreams;
+};
+
 struct build {
     const struct proxy_conf *conf;
     const struct snapshot_inputs *in;
@@ -21,6 +33,10 @@ struct build {
     struct tls_client **tls;  /* of upstreams, by place in conf; one reference each */
 };
 
+/* A snapshot that nothing is in yet, but for its base. */
+struct snapshot *snapshot_new(const struct snapshot_inputs *in, struct snapshot_base *base);
+/* Gives the route its upstream, when nothing can be refused any more. */
+void build_aim(struct route *r, struct upstream *u);
 /* The route of f, shared with the predecessor or new (then without its upstream); one reference.
  * NULL: said why. */
 struct route *build_route(struct build *b, const struct flat_route *f);
@@ -34,6 +50,8 @@ struct str build_hsts(struct build *b, const struct hsts_conf *conf);
 void build_tls_clients(struct build *b);
 /* Drops the references in b->tls. */
 void build_tls_drop(struct build *b);
+/* Routes like r may share with it what routes share. */
+void build_shares_note(struct build *b, const struct route *r);
 /* Drops the build's own references to shares. */
 void build_shares_drop(struct build *b);
 

@@ -213,6 +213,16 @@ static struct route_share *route_share_of(struct build *b, const struct route_co
     return r;
 }
 
+void build_shares_note(struct build *b, const struct route *r)
+{
+    struct route_share *share = ((const struct built_route *) r)->share;
+    struct str key = str_of((const char *) &share->hash, sizeof share->hash);
+    if (map_get(&b->route_shares, key))
+        return;
+    atomic_fetch_add_explicit(&share->refs, 1, memory_order_relaxed);
+    map_set(&b->route_shares, key, share);
+}
+
 void build_shares_drop(struct build *b)
 {
     size_t at = 0;

@@ -12,7 +12,8 @@
 #include "http/url.h"
 #include "proxy/router_store.h"
 
-#define SLACK 1024u /* blocks that changes may take before anything has to move */
+/* Room for n items and many changes, which then move nothing; what is not used is not touched. */
+#define SLACK(n) ((uint64_t) (n) + (n) / 4 + 1024u)
 
 /* A build in progress. */
 struct building {
@@ -319,10 +320,10 @@ static bool read_rules(struct building *b, const struct router_rule *rules)
 static bool build(struct building *b, const struct router_rule *rules)
 {
     struct router *r = b->r;
-    slab_reserve(&b->s->slabs[SLAB_ENTRIES], (uint64_t) b->n + SLACK);
-    slab_reserve(&b->s->slabs[SLAB_RULES], (uint64_t) b->n + SLACK);
-    slab_reserve(&b->s->slabs[SLAB_GROUPS], (uint64_t) b->n + SLACK);
-    slab_reserve(&b->s->slabs[SLAB_CELLS], (uint64_t) b->n + SLACK);
+    slab_reserve(&b->s->slabs[SLAB_ENTRIES], SLACK(b->n));
+    slab_reserve(&b->s->slabs[SLAB_RULES], SLACK(b->n));
+    slab_reserve(&b->s->slabs[SLAB_GROUPS], SLACK(b->n));
+    slab_reserve(&b->s->slabs[SLAB_CELLS], SLACK(b->n));
     names_init(r, b->n);
     if (!read_rules(b, rules))
         return false;
@@ -337,8 +338,8 @@ static bool build(struct building *b, const struct router_rule *rules)
     }
     r->hosts = trie_make(&b->s->tries, b->hosts, b->n_hosts);
     r->n_rules = b->n;
-    slab_reserve(&b->s->tries.nodes, (uint64_t) b->s->tries.nodes.n + SLACK);
-    slab_reserve(&b->s->tries.table, (uint64_t) b->s->tries.table.n + SLACK * 8);
+    slab_reserve(&b->s->tries.nodes, SLACK(b->s->tries.nodes.n));
+    slab_reserve(&b->s->tries.table, SLACK(b->s->tries.table.n) + 8192);
     return true;
 }
 

@@ -9,6 +9,7 @@
 #include "proxy/route.h"
 
 struct gone_routes;
+struct snapshot_base;
 
 struct listener_spec {
     struct listener_conf conf;
@@ -24,11 +25,11 @@ struct snapshot {
     uint64_t generation; /* 1, 2, ... */
     struct listener_spec *listeners;
     uint32_t n_listeners;
-    struct router *router;       /* of requests */
-    bool asks_sni;               /* a rule of router has match.sni */
-    struct router *passes;       /* of connections, whose host is the name asked for; NULL: none */
-    uint32_t n_routes;           /* of both, which hold them */
-    struct upstream **upstreams; /* one reference each */
+    struct router *router; /* of requests */
+    bool asks_sni;         /* a rule of router has match.sni */
+    struct router *passes; /* of connections, whose host is the name asked for; NULL: none */
+    uint32_t n_routes;     /* of both, which hold them */
+    struct upstream **upstreams;
     uint32_t n_upstreams;
     const struct feature_set *features;
     struct gone_routes *gone; /* routes of the predecessor that this one has not; NULL: none */
@@ -40,7 +41,7 @@ struct snapshot {
     struct settings_conf settings; /* top level: before a route is known */
     usec_t drain;
     uint64_t memory_limit;
-    void *memory; /* arena that holds all of the above */
+    struct snapshot_base *base; /* holds all of the above but router and gone; one reference */
 
     /* letting go */
     _Atomic uint32_t holders; /* workers (and the main thread) that still use it */

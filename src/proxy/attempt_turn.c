@@ -170,6 +170,16 @@ enum fault attempt_in_turn(struct attempt *a, struct pick *pick, struct endpoint
     return wait_for_any(a, pick, &want, full, refused);
 }
 
+void attempts_adopt(struct worker *w)
+{
+    list_each(node, &w->exchange_list) {
+        struct exchange *x = list_entry(node, struct exchange, node);
+        struct attempt *a = x->attempt;
+        if (a && !a->ended && a->endpoint && !x->forced_endpoint)
+            turn_adopt(&a->turn, x->route->upstream, a->endpoint);
+    }
+}
+
 usec_t attempt_looks_again(const struct attempt *a)
 {
     return a->turn.looked + LOOK_EVERY;

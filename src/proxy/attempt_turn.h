@@ -7,6 +7,8 @@
 
 #include "proxy/attempt.h"
 
+struct worker;
+
 /* Sets a->endpoint, whose turn is taken; a->endpoint NULL: a waits, and its exchange is woken.
  * pick->tried is tried, with room for ATTEMPTS_MAX more. */
 enum fault attempt_in_turn(struct attempt *a, struct pick *pick,
@@ -16,6 +18,8 @@ enum fault attempt_same_in_turn(struct attempt *a, struct endpoint *e) FAULT_CHE
 /* a waits: looks around now and then, for what changes without anyone's leaving (health, a reload,
  * an endpoint that came back). A fault: there is nobody left to wait for. */
 enum fault attempt_still_waits(struct attempt *a) FAULT_CHECKED;
+/* A snapshot came to w: what was asked before it had a limit is counted from now on. */
+void attempts_adopt(struct worker *w);
 /* When to call that next. */
 usec_t attempt_looks_again(const struct attempt *a);
 

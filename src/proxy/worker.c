@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/panic.h"
+#include "proxy/attempt_turn.h"
 #include "proxy/driver.h"
 #include "proxy/h2_link.h"
 #include "proxy/h2_session.h"
@@ -96,6 +97,7 @@ static void snapshot_arrived(struct post *p)
     snapshot_use(w->snapshot, w->index);
     mem_free(m);
     retire_begin(w, listeners_update(w));
+    attempts_adopt(w);
     if (old)
         snapshot_unuse(old, w->index);
 }

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Invariants:
  * 1. run->turns is the number of turns, and of tickets on their way, with of_upstream; endpoint->
- *    turns the same of of_endpoint. They grow by take() alone, which never goes above the limit.
+ *    turns the same of of_endpoint. They grow by take(), which never goes above the limit, and by
+ *    turn_adopt, when a limit is set that is exceeded already.
  * 2. run->pending is the length of run->queue, run->pending_any the number of those in it whom any
  *    endpoint would do; all change under run->queue_lock. A ticket is in the queue, or on its way
  *    to its worker by exactly one sender.
  * 3. Who joins the queue raises `pending`, then looks for room (turn_look); who leaves makes room
  *    seen, then looks at `pending`: one of the two sees the other (all sequentially consistent).
- * 4. What is held is handed over while it is held: nobody who came later can take it between.
+ * 4. What is held is handed over while it is held: nobody who came later can take it between. Only
+ *    what exceeds a limit, because that was lowered or set meanwhile, is given up.
  * 5. ticket.turn is read and written by its own worker only: leaving never meets the sender.
  * 6. A turn is in its worker's list, and counted in its bell, exactly while it has a ticket. */
 #include "upstream/turn.h"
@@ -223,9 +225,20 @@ static bool hand_over(struct hold *h, const struct upstream *u, struct pool_work
     return true;
 }
 
+/* Where more are in progress than may be, as the limit is a new one, it is one less. */
+static void shed(_Atomic uint32_t *n, const _Atomic uint32_t *most, bool *counted)
+{
+    uint32_t max = atomic_load_explicit(most, memory_order_relaxed);
+    if (max && atomic_load(n) > max)
+        put(n, counted);
+}
+
 /* What is held goes to the next, or back. */
 static void pass(struct hold *h, const struct upstream *u, struct pool_worker *w)
 {
+    shed(&h->run->turns, &h->run->max_active, &h->of_upstream);
+    if (h->endpoint)
+        shed(&h->endpoint->turns, &h->endpoint->max_active, &h->of_endpoint);
     if (h->endpoint && atomic_load(&h->run->pending) && hand_over(h, u, w))
         return;
     hold_drop(h);
@@ -252,6 +265,22 @@ enum turn_answer turn_take(struct turn *t, struct pool_worker *w, struct upstrea
     if (old.of_endpoint)
         pass(&old, u, w);
     return TURN_TAKEN;
+}
+
+static void adopt(_Atomic uint32_t *n, const _Atomic uint32_t *most, bool *counted)
+{
+    if (*counted || !atomic_load(most))
+        return;
+    atomic_fetch_add(n, 1);
+    *counted = true;
+}
+
+void turn_adopt(struct turn *t, struct upstream *u, struct endpoint *e)
+{
+    adopt(&u->run->turns, &u->run->max_active, &t->of_upstream);
+    adopt(&e->turns, &e->max_active, &t->of_endpoint);
+    t->upstream = u;
+    t->endpoint = e;
 }
 
 /* k has its place: not more than may wait, in all and for the one endpoint. Lock held. */

@@ -45,6 +45,9 @@ enum turn_queued { TURN_QUEUED, TURN_REFUSED, TURN_NOT_THERE };
  * changed; UPSTREAM_FULL also when others wait already. */
 enum turn_answer turn_take(struct turn *t, struct pool_worker *w, struct upstream *u,
                            struct endpoint *e);
+/* The request of t is at e already: where a limit was set meanwhile it is counted from now on,
+ * above it if need be. */
+void turn_adopt(struct turn *t, struct upstream *u, struct endpoint *e);
 /* Gives back what the turn has and puts it into the FIFO; ready() tells its end. REFUSED:
  * max_pending wait already; NOT_THERE: those of want->only do, and nothing has changed. After
  * QUEUED the caller looks for room once more (turn_look). */

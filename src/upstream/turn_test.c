@@ -280,6 +280,40 @@ static void looking_around(void **state)
     kit_close(&r.k);
 }
 
+/* A limit that is set while more than that are in progress: they count, and only when enough of
+ * them have left another one passes. */
+static void a_limit_that_is_set_later(void **state)
+{
+    struct rig r;
+    struct req early[3] = {0}, q = {0};
+    (void) state;
+    rig_open(&r, 0, 0, 10, 1);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(rig_take(&r, &early[i], i % 2), TURN_TAKEN);
+    struct upstream *old = upstream_ref(r.k.up);
+    r.k.conf.max_active = 2;
+    r.e[0].max_active = 1;
+    kit_reload(&r.k);
+    for (unsigned i = 0; i < 3; i++) {
+        turn_adopt(&early[i].turn, old, at(&r, i % 2));
+        turn_adopt(&early[i].turn, old, at(&r, i % 2)); /* as the next reload does */
+    }
+    assert_int_equal(atomic_load(&r.k.up->run->turns), 3);
+    assert_int_equal(atomic_load(&at(&r, 0)->turns), 2);
+    assert_int_equal(atomic_load(&at(&r, 1)->turns), 0);
+    assert_int_equal(rig_wait(&r, &q, (struct turn_want){.of_upstream = true}), TURN_QUEUED);
+    rig_leave(&r, &early[1]);
+    assert_int_equal(q.woken, 0); /* two are left, which is the limit */
+    rig_leave(&r, &early[0]);
+    turn_look(r.k.up, &r.k.worker, at(&r, 2)); /* endpoint 0 has one, and may have no more */
+    assert_int_equal(q.woken, 1);
+    rig_leave(&r, &q);
+    rig_leave(&r, &early[2]);
+    assert_quiet(&r);
+    upstream_unref(old);
+    kit_close(&r.k);
+}
+
 /* ---- workers on threads -------------------------------------------------------------------- */
 
 #define WORKERS 3
@@ -473,6 +507,7 @@ int main(void)
         cmocka_unit_test(to_whom_it_helps),
         cmocka_unit_test(an_offer_that_is_not_wanted),
         cmocka_unit_test(looking_around),
+        cmocka_unit_test(a_limit_that_is_set_later),
         cmocka_unit_test(never_more_over_workers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

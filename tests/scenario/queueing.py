@@ -324,6 +324,27 @@ def test_reload_changes_the_limit(t):
         c.close()
 
 
+def test_limit_set_while_requests_run(t):
+    """What began before there was a limit counts: the next one waits for it."""
+    crowd = Crowd()
+    o = h1_crowd(t, crowd)
+    w = limited(t, [o.address])
+    clients = [w.client() for _ in range(3)]
+    for i, c in enumerate(clients[:2]):
+        c.request("GET", "/hold%d" % i)
+        o.await_seen("/hold%d" % i)
+    upstreams = {"u": {"endpoints": [o.address], "max_active": 2}}
+    routes = w.config["routes"] + [{"match": "/new", "reply": {"body": "new"}}]
+    w.reload(w.with_config(upstreams=upstreams, routes=routes), lambda: w.get("/new").text == "new")
+    clients[2].request("GET", "/hold2")
+    await_true("the third waits", lambda: pending(w) == 1)
+    assert not o.seen("/hold2")
+    crowd.gate.set()
+    for c in clients:
+        assert c.response().status == 200
+        c.close()
+
+
 def test_graceful_stop_serves_the_queue(t):
     crowd, o, w, clients = one_asks_and_two_wait(t)
     w.terminate()

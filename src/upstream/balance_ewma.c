@@ -26,18 +26,33 @@ static struct endpoint *ewma_pick(void *state, struct upstream *u, const struct 
     return ewma_now(time_b, now) * (busy_b + 1) < ewma_now(time_a, now) * (busy_a + 1) ? b : a;
 }
 
-#define PENALTY USEC_PER_SEC /* what a try without an answer counts */
+#define SILENCE USEC_PER_SEC        /* what no answer in time counts, and the most of a failure */
+#define FAILURE_TIMES 4             /* of the mean: a failure */
+#define UNKNOWN (100 * USEC_PER_MS) /* the mean, where a failure is the first that is known */
+
+/* However quick a failure was, it is no quick answer. One alone must not cost its endpoint all
+ * requests for a minute, as it would if it counted as a second beside milliseconds; several in a
+ * row soon do. */
+static usec_t counts_as(const struct attempt_result *r, uint64_t old, uint32_t now)
+{
+    if (r->blame == BLAME_NONE)
+        return r->first_byte_us;
+    usec_t mean = old ? ewma_now(old, now) : UNKNOWN;
+    usec_t least = mean > r->first_byte_us ? mean : r->first_byte_us;
+    bool silence = r->blame == BLAME_TIMEOUT || mean * FAILURE_TIMES > SILENCE;
+    usec_t us = silence ? SILENCE : mean * FAILURE_TIMES;
+    return us > least ? us : least;
+}
 
 static void ewma_end(void *state, struct endpoint *e, const struct attempt_result *r)
 {
     (void) state;
     if (r->first_byte_us == 0 && r->blame == BLAME_NONE)
         return; /* the client went away */
-    usec_t us = r->blame == BLAME_NONE ? r->first_byte_us : PENALTY;
     uint32_t now = ewma_clock(r->now);
     uint64_t old = atomic_load_explicit(&e->ewma_us, memory_order_relaxed), next;
     do {
-        next = ewma_sample(old, us, now);
+        next = ewma_sample(old, counts_as(r, old, now), now);
     } while (!atomic_compare_exchange_weak_explicit(&e->ewma_us, &old, next, memory_order_relaxed,
                                                     memory_order_relaxed));
 }

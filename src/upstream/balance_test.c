@@ -157,6 +157,33 @@ static void ewma_takes_the_sooner(void **state)
     bench_close(&b);
 }
 
+/* One failure counts as an answer four times slower, several in a row as a second of silence, which
+ * is what a timeout counts at once. */
+static void ewma_weighs_failures(void **state)
+{
+    (void) state;
+    struct bench b;
+    usec_t now = 100 * USEC_PER_SEC;
+    open_with(&b, "ewma", 2, NULL);
+    _Atomic uint64_t *word = &b.up->endpoints[0]->ewma_us;
+    answer(&b, 0, 1000, BLAME_NONE, now);
+    answer(&b, 0, 0, BLAME_RESET, now);
+    assert_int_equal(ewma_now(*word, ewma_clock(now)), 4000);
+    answer(&b, 0, 50, BLAME_STATUS, now);
+    assert_int_equal(ewma_now(*word, ewma_clock(now)), 16000);
+    for (int i = 0; i < 5; i++)
+        answer(&b, 0, 0, BLAME_CONNECT, now);
+    assert_int_equal(ewma_now(*word, ewma_clock(now)), USEC_PER_SEC);
+    answer(&b, 1, 1000, BLAME_NONE, now);
+    answer(&b, 1, 0, BLAME_TIMEOUT, now);
+    assert_int_equal(ewma_now(b.up->endpoints[1]->ewma_us, ewma_clock(now)), USEC_PER_SEC);
+    bench_close(&b);
+    open_with(&b, "ewma", 2, NULL);
+    answer(&b, 0, 0, BLAME_CONNECT, now); /* nothing was known of it */
+    assert_int_equal(ewma_now(b.up->endpoints[0]->ewma_us, ewma_clock(now)), 400 * USEC_PER_MS);
+    bench_close(&b);
+}
+
 #define RUN_MS 30000u
 #define LEARN_MS 5000u
 #define LATE_MS 80u
@@ -418,6 +445,7 @@ int main(void)
         cmocka_unit_test(least_active_takes_the_idler),
         cmocka_unit_test(least_active_never_takes_the_busiest),
         cmocka_unit_test(ewma_takes_the_sooner),
+        cmocka_unit_test(ewma_weighs_failures),
         cmocka_unit_test(ewma_forgives_a_late_answer),
         cmocka_unit_test(ewma_decays),
         cmocka_unit_test(hash_keys_stay),

@@ -232,7 +232,7 @@ static json_t *weights_of(int n, char **a)
             return NULL;
         }
         *eq = '\0';
-        json_object_set_new(v, a[i], json_real(w));
+        json_object_set_new(v, a[i], conf_json_number(w));
     }
     return v;
 }
@@ -273,7 +273,7 @@ static int run_endpoint(int n, char **a, const struct options *o, struct text *p
         json_t *v = json_object();
         json_object_set_new(v, "address", json_string(a[2]));
         if (o->weight >= 0)
-            json_object_set_new(v, "weight", json_real(o->weight));
+            json_object_set_new(v, "weight", conf_json_number(o->weight));
         return ask_with(o, "POST", path, v);
     }
     admin_path_add(path, str_c(a[2]));

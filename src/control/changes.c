@@ -273,7 +273,7 @@ json_t *changes_weigh(const json_t *list, const struct conf_tree *base, struct s
     if (weight < 0)
         json_object_del(item, "weight");
     else
-        json_object_set_new(item, "weight", json_real(weight));
+        json_object_set_new(item, "weight", conf_json_number(weight));
     forget_same(item, base_endpoint(base, upstream, address));
     put_back(to, item);
     return to;

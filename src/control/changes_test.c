@@ -130,7 +130,7 @@ static void endpoints_have_one_item(void **state)
     double w = 0;
     weigh(&t, "10.0.0.1:80", 5);
     drain(&t, "10.0.0.1:80", true);
-    assert_list(t.list, "[{'upstream':'u','endpoint':'10.0.0.1:80','weight':5.0,'drained':true}]");
+    assert_list(t.list, "[{'upstream':'u','endpoint':'10.0.0.1:80','weight':5,'drained':true}]");
     assert_true(changes_drained(t.list, STR("u"), STR("10.0.0.1:80")));
     assert_true(changes_weight(t.list, STR("u"), STR("10.0.0.1:80"), &w) && w == 5);
     const struct conf_node *u = conf_tree_upstream(t.now, STR("u"));
@@ -277,7 +277,7 @@ static void a_new_file_under_endpoints(void **state)
     weigh(&t, "10.0.0.2:80", 7);
     assert_rebased(&t, OTHER("{address: 10.0.0.2:80, weight: 7}"), 0, "[]", "[]");
     assert_rebased(&t, OTHER("{address: 10.0.0.2:80, weight: 4}"), 1,
-                   "[{'upstream':'u','endpoint':'10.0.0.2:80','weight':7.0}]", "[]");
+                   "[{'upstream':'u','endpoint':'10.0.0.2:80','weight':7}]", "[]");
     /* It is gone, and its weight with it: that is told, for nothing can be kept. */
     assert_rebased(&t, OTHER("10.0.0.1:80"), 1, "[]", "[]");
     set_endpoint(&t, "10.0.0.2:80", NULL);

@@ -141,6 +141,12 @@ json_t *conf_json_parse(struct str text, char **why)
 
 /* ---- to JSON ------------------------------------------------------------------------------- */
 
+json_t *conf_json_number(double v)
+{
+    bool whole = v > -1e15 && v < 1e15 && (double) (json_int_t) v == v;
+    return whole ? json_integer((json_int_t) v) : json_real(v);
+}
+
 static size_t digits(struct str s, size_t at)
 {
     size_t n = 0;

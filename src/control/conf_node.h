@@ -25,6 +25,8 @@ json_t *conf_node_json(const struct conf_node *n);
 /* Appends the tree as JSON text. A text in YAML that reads as a JSON number, true, false or null is
  * one. */
 void conf_node_print(const struct conf_node *n, struct text *out);
+/* A number, without a fraction where it has none. */
+json_t *conf_json_number(double v);
 /* Appends a JSON value, without line breaks. */
 void conf_json_print(const json_t *value, struct text *out);
 /* Appends the JSON pointer (RFC 6901) of the value of that line (above CONF_JSON_LINE) below root;

@@ -55,16 +55,18 @@ class Weir:
                 config.setdefault("admin", {"address": story.address()})
         self.config = config
         self.write(config)
-        settings = dict(os.environ)
-        settings.update(story.weir_env)
-        settings.update(env or {})
-        with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(
-                [story.weir_path, "run", "--config", self.config_path], stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, env=settings, cwd=self.dir)
-        self.pid = self.process.pid
+        self.settings = {**os.environ, **story.weir_env, **(env or {})}
+        self.launch()
         if ready:
             self.wait_ready()
+
+    def launch(self):
+        """The process; again, after one has ended."""
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                [self.story.weir_path, "run", "--config", self.config_path],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.settings, cwd=self.dir)
+        self.pid = self.process.pid
 
     # ---- configuration ----
 

@@ -6,6 +6,7 @@
  *    above max after a charge was granted. */
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +38,11 @@ void *mem_resize(void *p, size_t n)
     if (!q)
         panic("out of memory (%zu bytes)", n);
     return q;
+}
+
+void mem_trim(void)
+{
+    (void) malloc_trim(0);
 }
 
 void mem_free(void *p)

@@ -84,6 +84,9 @@ static inline void mem_credit(struct mem_account *a, size_t n)
 void mem_account_fini(struct mem_account *a);
 /* Half of the memory that the cgroup or the machine grants, in bytes. */
 uint64_t mem_default_limit(void);
+/* Gives free pages of the heap back to the kernel, those between pieces in use too: after much was
+ * freed at once. Takes milliseconds; any thread, not a worker. */
+void mem_trim(void);
 /* Resident set of this process, in bytes; 0 when unknown. */
 uint64_t mem_resident(void);
 

@@ -283,6 +283,8 @@ static void base_unref(struct snapshot_base *base)
         tls_server_unref(base->listeners[i].tls);
     arena_fini(&base->arena);
     mem_free(base);
+    /* What a load takes lies between what stays: else each load would leave pages half used. */
+    mem_trim();
 }
 
 /* What the predecessor has, by name. */

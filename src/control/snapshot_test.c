@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tests of building snapshots: what is in them, what two share, what C code may ask for. */
+#include <malloc.h>
+#include <unistd.h>
+
+#include "base/text.h"
 #include "control/control_test.h"
 #include "control/snapshot.h"
 
@@ -169,6 +173,36 @@ static void a_route_outlives_its_snapshot(void **state)
     route_unref(r);
 }
 
+/* A load, from text to snapshot, that shares what it can with the last one, which then goes. */
+static struct snapshot *load_again(struct world *w, struct snapshot *last, unsigned round)
+{
+    struct text t = {0};
+    text_add(&t, STR("upstreams: {o: 127.0.0.1:9000, p: 127.0.0.1:9001}\nroutes:\n"));
+    for (unsigned i = 0; i < 20; i++)
+        text_addf(&t, "- {name: r%u, match: {path: /%u/*, headers: {x: \"~%u\"}}, to: %s}\n", i,
+                  i + (round + i) % 2, i, (round + i) % 3 ? "o" : "p");
+    text_add(&t, str_of("", 1));
+    struct snapshot *s = build(w, t.p, last);
+    text_fini(&t);
+    snapshot_free(last);
+    return s;
+}
+
+static void a_thousand_loads_hold_what_ten_do(void **state)
+{
+    size_t in_use[2] = {0};
+    struct snapshot *s = NULL;
+    for (unsigned i = 1; i <= 1002; i++) {
+        s = load_again(*state, s, i);
+        if (i == 12 || i == 1002) /* of one kind: both are multiples of 6 */
+            in_use[i > 12] = mallinfo2().uordblks;
+    }
+    snapshot_free(s);
+    /* Not one byte a load, so not one piece of the heap: how those are cut differs by a few. */
+    size_t more = in_use[1] > in_use[0] ? in_use[1] - in_use[0] : 0;
+    assert_in_range(more, 0, 989);
+}
+
 static void numbers_only_so_many_names(void **state)
 {
     struct world *w = *state;
@@ -264,13 +298,20 @@ static void says_what_needs_a_restart(void **state)
     conf_loaded_free(c);
 }
 
-int main(void)
+/* Pieces that malloc keeps for each thread would count as in use. */
+int main(int argc, char **argv)
 {
+    (void) argc;
+    if (!getenv("GLIBC_TUNABLES")) {
+        setenv("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0", 1);
+        (void) execv("/proc/self/exe", argv);
+    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(fills_a_snapshot, make_world, end_world),
         cmocka_unit_test_setup_teardown(lists_active_hooks, make_world, end_world),
         cmocka_unit_test_setup_teardown(shares_what_is_equal, make_world, end_world),
         cmocka_unit_test_setup_teardown(a_route_outlives_its_snapshot, make_world, end_world),
+        cmocka_unit_test_setup_teardown(a_thousand_loads_hold_what_ten_do, make_world, end_world),
         cmocka_unit_test_setup_teardown(numbers_only_so_many_names, make_world, end_world),
         cmocka_unit_test_setup_teardown(c_code_fills_structs, make_world, end_world),
         cmocka_unit_test_setup_teardown(a_refused_configuration_touches_nothing, make_world,

@@ -5,6 +5,7 @@ import statistics
 import time
 
 import counts
+from changes import ChangesRow
 from harness import BenchError, cpu_ns, memory_bytes
 from subjects import BALANCING, available, make
 
@@ -520,6 +521,7 @@ ROWS = {
     "readers": ReadersRow(),
     "routes": RoutesRow(),
     "reload": ReloadRow(),
+    "changes": ChangesRow(),
     "tls": EdgeRow("1 KiB over TLS kept-alive", TLS_PEERS, [("nginx with TLS", 0.9)],
                    arguments=["--h1", "-c", "32"], path="/"),
     "handshake": EdgeRow("full handshake (ECDSA P-256) and one answer", ["OpenSSL", *TLS_PEERS],

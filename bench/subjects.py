@@ -73,6 +73,9 @@ class Subject:
         """Makes it read a changed configuration."""
         self.generation += 1
         self.configure()
+        self.order_reload()
+
+    def order_reload(self):
         os.kill(self.program.main_pid(), self.reload_signal)
 
     reload_signal = signal.SIGHUP
@@ -128,6 +131,11 @@ class Nginx(Subject):
             edge = (f"ssl_certificate {self.bench.certificate}; "
                     f"ssl_certificate_key {self.bench.key}; ssl_protocols TLSv1.2 TLSv1.3; "
                     'http2_max_concurrent_streams 128; location = /fixed { return 200 "ok\\n"; }')
+        if self.generation:
+            edge += f" location = /generation-{self.generation} {{ return 204; }}"
+        if self.routes > 1:
+            edge += "".join(f"\nlocation /r{number:06d}/ {{ proxy_pass http://origin; }}"
+                            for number in range(self.routes))
         fill("nginx.conf", f"{self.dir}/nginx.conf",
              {"dir": self.dir, "listen": self.listen, "access_log": log, "edge": edge,
               "balance": f"{self.balance};" if self.balance else "",
@@ -171,8 +179,9 @@ class HAProxy(Subject):
                 for number in range(self.routes):
                     stream.write(f"/r{number:06d}/ origin\n")
             routes = f"use_backend %[path,map_beg({self.dir}/routes.map)]"
-        elif self.generation:
-            routes = f"http-request deny if {{ path /generation-{self.generation} }}"
+        if self.generation:
+            routes = f"http-request return status 204 if {{ path /generation-{self.generation} }}" \
+                     f"\n    {routes}"
         options = edge = ""
         if self.tls:
             options = f" ssl crt {self.bench.certificate} alpn h2,http/1.1"
@@ -203,6 +212,7 @@ class HAProxyH2(HAProxyTls):
 class Weir(Subject):
     kind = "Weir"
     guarded = False
+    socket = ""  # of the admin API, where there is one
 
     @staticmethod
     def missing(bench):
@@ -212,9 +222,10 @@ class Weir(Subject):
         rows = []
         for number in range(self.routes if self.routes > 1 else 0):
             path = f"/r{number:06d}/" + ("*" if number % 2 else "x")
-            rows.append(f"  - match: {{path: {path}}}\n    to: origin\n")
+            rows.append(f"  - name: r{number:06d}\n    match: {{path: {path}}}\n    to: origin\n")
         if self.generation:
-            rows.append(f"  - match: {{path: /generation-{self.generation}}}\n    to: origin\n")
+            rows.append(f"  - match: {{path: /generation-{self.generation}}}\n"
+                        "    reply: {status: 204}\n")
         if self.routes == 1:
             rows.append("  - match: {path: /*}\n    to: origin\n")
         options = ""
@@ -223,6 +234,9 @@ class Weir(Subject):
                       f"key: {self.bench.key}}}]}}"
             rows.append('  - match: /fixed\n    reply: {body: "ok\\n"}\n')
         admin = f"admin:\n  address: {self.admin}" if self.logs else ""
+        if self.socket:
+            self.socket = f"{self.dir}/admin.sock"
+            admin = f"admin:\n  address: unix:{self.socket}"
         fill("weir.yaml", f"{self.dir}/weir.yaml",
              {"listen": self.listen, "endpoints": ", ".join(self.origins),
               "routes": "".join(rows),
@@ -246,6 +260,13 @@ class WeirGuarded(Weir):
     kind = "Weir with guards"
     width = 3
     guarded = True
+
+
+class WeirAdmin(Weir):
+    """With the admin API on a socket."""
+
+    kind = "Weir with admin"
+    socket = "admin.sock"
 
 
 class WeirLog(Weir):
@@ -281,8 +302,8 @@ BALANCING = [
 ]
 SEARCH = "/usr/local/sbin:/usr/sbin:/sbin:" + os.environ.get("PATH", "")
 KINDS = {c.kind: c for c in (Relay, RelayAgain, SpliceRelay, TlsAccept, Nginx, NginxLog, NginxTls,
-                             NginxGrpc, HAProxy, HAProxyTls, HAProxyH2, Weir, WeirLog, WeirTls,
-                             WeirH2, WeirGuarded, *BALANCING)}
+                             NginxGrpc, HAProxy, HAProxyTls, HAProxyH2, Weir, WeirAdmin, WeirLog,
+                             WeirTls, WeirH2, WeirGuarded, *BALANCING)}
 
 
 def available(bench, kinds):

@@ -41,6 +41,10 @@ void metrics_write_tls(const struct figures *f, struct text *out)
               sum(f, offsetof(struct stats, handshakes_full)));
     text_addf(out, "weir_tls_handshakes_total{kind=\"resumed\"} %" PRIu64 "\n",
               sum(f, offsetof(struct stats, handshakes_resumed)));
+    metrics_family(out, "weir_tls_early_requests_total", "counter",
+                   "Requests that came before the TLS handshake was over (early data).");
+    text_addf(out, "weir_tls_early_requests_total %" PRIu64 "\n",
+              sum(f, offsetof(struct stats, early_requests)));
     if (!f->tls)
         return;
     uint64_t good, bad;

@@ -150,6 +150,8 @@ static char *put_outcome(char *at, const struct exchange *x)
     *at++ = '"';
     NUMBER(at, ",\"bytes_in\":", x->client ? x->client->bytes_in : 0);
     NUMBER(at, ",\"bytes_out\":", x->client ? x->client->bytes_out : 0);
+    if (x->in && x->in->early)
+        at = JSON_LIT(at, ",\"early_data\":true");
     if (a && a->link == NULL && !a->connected)
         return at; /* no connection was had */
     if (a)

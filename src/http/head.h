@@ -66,6 +66,7 @@ struct head {
     bool keep_alive : 1;  /* the sender would keep its connection */
     bool names_none : 1;  /* no Connection field, or one of close or keep-alive alone */
     bool te_trailers : 1; /* TE held the token trailers */
+    bool early : 1;       /* it came before the TLS handshake was over (RFC 8470) */
     uint64_t length;      /* body bytes when BODY_LENGTH */
     uint64_t declared;    /* Content-Length as said, also where no body follows (HEAD, 304), or
                            * LENGTH_NONE */

@@ -112,6 +112,9 @@ bool conn_tls_asks(const struct conn *c);
 /* A request for host (lower case, no port) may come over c, to a listener that asks for
  * certificates: the name under which c was made has the same say about them. */
 bool conn_tls_serves(const struct conn *c, struct str host);
+/* What was read of c came before its handshake was over, and could be a replay (RFC 8446 8). Such a
+ * connection may be read and written; the handshake goes on as it is read. */
+bool conn_tls_early(const struct conn *c);
 /* The peer ended c by a fatal alert: it refused a certificate after the handshake, say. */
 bool conn_tls_alerted(const struct conn *c);
 /* After a failed handshake: c is a plain connection from now on, not broken; what came is lost. */

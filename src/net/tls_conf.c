@@ -131,6 +131,11 @@ static const struct schema_field server_rows[] = {
     {ROW(tls_server_conf, session_cache, SCHEMA_INT), .def = "0", .min = 0, .max = 10000000,
      .doc = "Sessions kept in memory for clients that have no tickets; 0: none.",
      .example = "10000"},
+    {ROW(tls_server_conf, early_data, SCHEMA_BOOL), .def = "false",
+     .doc = "Take requests of safe methods before the handshake is over (0-RTT, RFC 8470); others "
+            "are answered 425. Sessions of TLS 1.3 are then kept in memory (session_cache, or "
+            "20480 of them) and resumed once each, by this process only.",
+     .example = "true"},
     {ROW(tls_server_conf, handshakes_per_source, SCHEMA_INT), .def = "256", .min = 0,
      .max = 1000000,
      .doc = "Handshakes in progress at a time from one address (IPv6: one /64); more are closed; "

@@ -69,6 +69,7 @@ struct tls_server_conf {
     bool strict_sni;                  /* no or an unknown name: refused */
     struct tls_ticket_conf session_tickets;
     int64_t session_cache;         /* sessions kept in memory; 0: none */
+    bool early_data;               /* 0-RTT, for safe methods */
     int64_t handshakes_per_source; /* at a time, 256; 0: no limit */
     struct hsts_conf hsts;
     struct tls_auth_conf client_auth;

@@ -180,9 +180,35 @@ static enum io nothing(struct tls *t, int result)
     return IO_ERR;
 }
 
+static enum io handshake_done(struct tls *t, enum fault *fault);
+
+/* A read while the handshake goes on. False: that is over now, and a read is as ever. */
+static bool read_early(struct tls *t, void *to, size_t max, size_t *n, enum io *io)
+{
+    struct conn *c = t->conn;
+    int result;
+    enum fault fault;
+    *io = tls_early_read(t, to, max, n, &result);
+    if (*io == IO_OK) {
+        t->more = true;
+        c->last_short = false;
+    } else if (*io != IO_EOF) {
+        *io = nothing(t, result);
+    } else if (handshake_done(t, &fault) != IO_OK) {
+        c->broken = true;
+        *io = IO_ERR;
+    } else {
+        return false;
+    }
+    return true;
+}
+
 static enum io tls_read(struct conn *c, void *to, size_t max, size_t *n)
 {
     struct tls *t = enter(c);
+    enum io early;
+    if (__builtin_expect(t->early, 0) && read_early(t, to, max, n, &early))
+        return early;
     int r = SSL_read_ex(t->ssl, to, max, n);
     if (__builtin_expect(r <= 0, 0))
         return nothing(t, r);
@@ -254,7 +280,8 @@ static enum io tls_writev(struct conn *c, const struct iovec *iov, int n_iov, si
         size_t took = gather(&iov, &n_iov, &at, room, &piece), sent = 0;
         if (took == 0)
             continue;
-        int r = SSL_write_ex(t->ssl, piece, took, &sent);
+        int r = t->early ? SSL_write_early_data(t->ssl, piece, took, &sent)
+                         : SSL_write_ex(t->ssl, piece, took, &sent);
         if (r <= 0) {
             enum io io = unwritten(t, r);
             return *n && io == IO_AGAIN ? IO_OK : io;
@@ -278,6 +305,11 @@ static bool tls_quiet(struct conn *c)
     char byte;
     size_t n;
     c->may_read = true;
+    enum io early;
+    if (t->early && read_early(t, &t->first, 1, &n, &early)) {
+        t->held = early == IO_OK;
+        return early == IO_AGAIN;
+    }
     int r = SSL_peek_ex(t->ssl, &byte, 1, &n);
     if (r > 0) {
         t->more = true;
@@ -331,7 +363,11 @@ static enum io handshake_done(struct tls *t, enum fault *fault)
 static enum io tls_do_handshake(struct conn *c, enum fault *fault)
 {
     struct tls *t = enter(c);
-    int r = SSL_do_handshake(t->ssl);
+    enum io early = t->early ? tls_early_begin(t) : IO_EOF;
+    t->more = early == IO_OK;
+    if (early == IO_OK)
+        return IO_OK;
+    int r = early == IO_EOF ? SSL_do_handshake(t->ssl) : 0;
     if (r == 1)
         return handshake_done(t, fault);
     int error = SSL_get_error(t->ssl, r);
@@ -397,6 +433,12 @@ bool conn_tls_serves(const struct conn *c, struct str host)
         return true;
     struct str sni = str_c(SSL_get_servername(t->ssl, TLSEXT_NAMETYPE_host_name));
     return wanted == t->auth && (sni.n == 0 || str_ieq(tls_name(sni), tls_name(host)));
+}
+
+bool conn_tls_early(const struct conn *c)
+{
+    const struct tls *t = c->ops == &conn_tls ? c->transport : NULL;
+    return t && t->early;
 }
 
 bool conn_tls_alerted(const struct conn *c)

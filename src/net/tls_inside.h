@@ -74,6 +74,14 @@ bool tls_client_pinned(const struct tls_client *c, X509 *x);
 
 /* ---- one connection (tls_conn.c) ---- */
 
+/* Where early data stands (RFC 8446 2.3), on a listener that takes it. */
+enum tls_early {
+    TLS_EARLY_NONE, /* there is none, or it is over with the handshake */
+    TLS_EARLY_ASK,  /* the handshake has not begun: there may be some */
+    TLS_EARLY_OPEN, /* it is being read */
+    TLS_EARLY_READ, /* all of it was read; the handshake goes on */
+};
+
 struct tls {
     SSL *ssl;
     struct conn *conn;           /* of the call in progress */
@@ -83,11 +91,14 @@ struct tls {
     struct tls_peer *peer;       /* owned; NULL: no certificate */
     struct str host;             /* upstreams' side, owned */
     const char *why;             /* static text */
-    bool done : 1;               /* the handshake is over */
-    bool more : 1;               /* OpenSSL may have bytes that a read would give */
-    bool fin : 1;                /* the socket ended */
-    bool alerted : 1;            /* the peer broke it by an alert */
-    bool refused : 1;            /* by us: the name is not served */
+    uint8_t early;               /* enum tls_early */
+    char first;                  /* the next byte of early data, when held */
+    bool held : 1;
+    bool done : 1;    /* the handshake is over */
+    bool more : 1;    /* OpenSSL may have bytes that a read would give */
+    bool fin : 1;     /* the socket ended */
+    bool alerted : 1; /* the peer broke it by an alert */
+    bool refused : 1; /* by us: the name is not served */
 };
 
 /* How OpenSSL reads and writes the socket; outlives every connection that uses it. For
@@ -100,6 +111,17 @@ static inline struct tls *tls_of(const SSL *ssl)
 {
     return SSL_get_app_data(ssl);
 }
+/* ---- early data (tls_early.c) ---- */
+
+/* Has ctx's listener take it, each session once. */
+void tls_early_allow(SSL_CTX *ctx, const struct tls_server_conf *c);
+/* The first step of a handshake that may bring some: IO_OK: it did, and the connection may be read;
+ * IO_EOF: it does not; IO_AGAIN, IO_ERR: as SSL_get_error(ssl, 0) says. */
+enum io tls_early_begin(struct tls *t);
+/* Reads early data. IO_OK: *n bytes; IO_EOF: all of it was read, and the handshake is over;
+ * else *result is what SSL_get_error wants. */
+enum io tls_early_read(struct tls *t, void *to, size_t max, size_t *n, int *result);
+
 /* Why a handshake failed. */
 enum fault tls_handshake_fault(struct tls *t, int error);
 

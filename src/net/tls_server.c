@@ -200,10 +200,12 @@ static void set_sessions(SSL_CTX *ctx, const struct tls_server_conf *c)
         SSL_CTX_sess_set_cache_size(ctx, c->session_cache);
     if (c->session_tickets.enabled) {
         SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, tls_ticket_callback);
-        return;
+    } else {
+        SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+        SSL_CTX_set_num_tickets(ctx, c->session_cache ? 1 : 0);
     }
-    SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
-    SSL_CTX_set_num_tickets(ctx, c->session_cache ? 1 : 0);
+    if (c->early_data)
+        tls_early_allow(ctx, c);
 }
 
 /* A context with everything but certificates. NULL: e was told. */
@@ -633,6 +635,7 @@ void *tls_accept(struct tls_server *s)
     }
     t->set = set;
     t->auth = set->auth;
+    t->early = s->conf.early_data ? TLS_EARLY_ASK : TLS_EARLY_NONE;
     tls_server_ref(s);
     SSL_set_accept_state(t->ssl);
     return t;

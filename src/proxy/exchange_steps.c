@@ -45,6 +45,18 @@ static bool misdirected(const struct exchange *x)
            passthrough_takes(x->snapshot, x->in->host);
 }
 
+/* What came before the handshake was over goes on only when asking twice does no harm, for so it
+ * may come (RFC 8470 4); else the client is told to ask again, and then it is over. */
+static enum fault admit_tls(struct exchange *x)
+{
+    enum fault f = client_auth(x);
+    if (f != FAULT_OK || __builtin_expect(!conn_tls_early(&x->session->conn), 1))
+        return f;
+    x->in->early = true;
+    counter_add(&x->worker->stats->early_requests, 1);
+    return method_safe(x->in->method_id) && !x->in->upgrade.n ? FAULT_OK : FAULT_REQ_TOO_EARLY;
+}
+
 /* We come here with a head that is well-formed. We leave when who is asking is known and the
  * rules that hold for every route are met. */
 enum step_verdict step_admit(struct exchange *x)
@@ -60,7 +72,7 @@ enum step_verdict step_admit(struct exchange *x)
     if (x->listener && x->in->target_form == TARGET_ABSOLUTE && !str_ieq(x->in->scheme, x->scheme))
         return step_fail(x, FAULT_REQ_MISDIRECTED);
     /* Over TLS alone: who is there, and for which host. */
-    enum fault f = x->session && x->session->conn.transport ? client_auth(x) : FAULT_OK;
+    enum fault f = x->session && x->session->conn.transport ? admit_tls(x) : FAULT_OK;
     if (f == FAULT_OK && misdirected(x))
         f = FAULT_REQ_MISDIRECTED;
     if (f != FAULT_OK)

@@ -190,6 +190,8 @@ enum fault hop_request(struct exchange *x)
         return FAULT_MEMORY;
     if (!add_upgrade(x, out))
         return FAULT_MEMORY;
+    if (x->in->early && !fields_set(&out->fields, STR("Early-Data"), STR("1")))
+        return FAULT_MEMORY;
     enum fault f = add_max_forwards(x, &out->fields);
     if (f == FAULT_OK)
         f = add_via(x, &out->fields);
@@ -231,8 +233,8 @@ enum fault hop_response(struct exchange *x, struct head *h)
 static bool never_trailer(struct str name)
 {
     static const char *const names[] = {
-        "if-match", "if-none-match", "if-modified-since", "if-unmodified-since",
-        "if-range", "range",         "x-auth-context",    "x-tenant-id",
+        "if-match", "if-none-match",  "if-modified-since", "if-unmodified-since", "if-range",
+        "range",    "x-auth-context", "x-tenant-id",       "early-data",
     };
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (str_ieq(name, str_c(names[i])))

@@ -29,6 +29,7 @@ struct route_stats {
 struct stats {
     counter_t connections_open, connections_total;                  /* client side */
     counter_t handshakes_open, handshakes_full, handshakes_resumed; /* TLS with clients */
+    counter_t early_requests; /* that came before their handshake was over */
     counter_t exchanges_open, exchanges_total;
     counter_t bytes_client_in, bytes_client_out, bytes_upstream_in, bytes_upstream_out;
     counter_t faults[FAULT_COUNT];

@@ -184,7 +184,13 @@ static void say_problem(unsigned status, const struct text *body)
         fprintf(stderr, "%s%s%s\n", at ? at : "", at && at[0] ? ": " : "", text ? text : "");
     }
     const char *detail = json_string_value(json_object_get(v, "detail"));
-    if (detail)
+    const char *first = json_string_value(json_object_get(json_array_get(errors, 0), "detail"));
+    long long more = json_integer_value(json_object_get(v, "more_errors"));
+    if (more)
+        fprintf(stderr, "and %lld more\n", more);
+    if (detail && first && strcmp(detail, first) == 0)
+        ; /* it was said */
+    else if (detail)
         fprintf(stderr, "%s\n", detail);
     else
         fprintf(stderr, "status %u: %.*s\n", status, STR_ARG(str_trim(text_str(body))));
@@ -192,9 +198,26 @@ static void say_problem(unsigned status, const struct text *body)
     mem_free(why);
 }
 
-/* follow: what comes goes to stdout at once. */
+/* Who is told of each line of a body. */
+struct follower {
+    void (*fn)(void *arg, struct str line);
+    void *arg;
+};
+
+/* Hands on the lines that are whole. */
+static void take_lines(const struct follower *f, struct text *in)
+{
+    struct str rest = text_str(in);
+    for (ptrdiff_t end; (end = str_find(rest, '\n')) >= 0;
+         rest = str_sub(rest, (size_t) end + 1, rest.n))
+        f->fn(f->arg, str_sub(rest, 0, (size_t) end));
+    memmove(in->p, rest.p, rest.n);
+    in->n = rest.n;
+}
+
+/* follow (NULL: nobody) is told of what comes at once. */
 static bool exchange(const struct admin_client *c, const char *method, const char *path,
-                     struct str body, struct text *out, bool follow)
+                     struct str body, struct text *out, const struct follower *follow)
 {
     unsigned status = 0;
     int fd = dial(c);
@@ -208,11 +231,8 @@ static bool exchange(const struct admin_client *c, const char *method, const cha
         out->n += (size_t) n;
         if (!status)
             status = take_head(out);
-        if (status == 200 && follow) {
-            fwrite(out->p, 1, out->n, stdout);
-            fflush(stdout);
-            out->n = 0;
-        }
+        if (status == 200 && follow && out->n)
+            take_lines(follow, out);
     }
     close(fd);
     if (!status)
@@ -225,7 +245,7 @@ static bool exchange(const struct admin_client *c, const char *method, const cha
 bool admin_client_ask(const struct admin_client *c, const char *method, const char *path,
                       struct str body, struct text *out)
 {
-    return exchange(c, method, path, body, out, false);
+    return exchange(c, method, path, body, out, NULL);
 }
 
 bool admin_ask(const struct admin_options *o, const char *method, const char *path, struct str body,
@@ -237,10 +257,14 @@ bool admin_ask(const struct admin_options *o, const char *method, const char *pa
     return good;
 }
 
-bool admin_client_follow(const struct admin_client *c, const char *path)
+bool admin_client_follow(const struct admin_client *c, const char *path,
+                         void (*fn)(void *arg, struct str line), void *arg)
 {
     struct text t = {0};
-    bool good = exchange(c, "GET", path, STR(""), &t, true);
+    const struct follower f = {fn, arg};
+    bool good = exchange(c, "GET", path, STR(""), &t, &f);
+    if (good)
+        fprintf(stderr, "%s: the stream ended: Weir was stopped or started anew\n", c->address);
     text_fini(&t);
     return good;
 }

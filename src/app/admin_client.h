@@ -40,8 +40,10 @@ bool admin_client_ask(const struct admin_client *c, const char *method, const ch
 /* The same on a client of its own. */
 bool admin_ask(const struct admin_options *o, const char *method, const char *path, struct str body,
                struct text *out);
-/* Copies a stream's body to stdout as it comes, until it ends. False as above. */
-bool admin_client_follow(const struct admin_client *c, const char *path);
+/* Calls fn for each line of a stream's body as it comes, until it ends, which is said. False: no
+ * answer, or not with 2xx. */
+bool admin_client_follow(const struct admin_client *c, const char *path,
+                         void (*fn)(void *arg, struct str line), void *arg);
 /* Appends s as a segment of a path. */
 void admin_path_add(struct text *path, struct str s);
 

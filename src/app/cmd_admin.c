@@ -167,9 +167,13 @@ static void show_status(const json_t *v)
 
 /* ---- commands ------------------------------------------------------------------------------ */
 
-static int wrong(const char *name, const char *usage)
+/* The words of a command come in one order only: what was said is shown beside what may be. */
+static int wrong(int n, char **a, const char *name, const char *usage)
 {
-    fprintf(stderr, "%s: usage: %s %s\n", name, name, usage);
+    if (n > 0)
+        fprintf(stderr, "%s: '%s%s%s' is not understood\n", name, a[0], n > 1 ? " " : "",
+                n > 1 ? a[1] : "");
+    fprintf(stderr, "%s: usage: %s%s%s\n", name, name, usage[0] ? " " : "", usage);
     return 2;
 }
 
@@ -317,15 +321,35 @@ static int run_diff(int n, char **a, const struct options *o, struct text *path)
     return n == 0 ? ask(o, "GET", path, STR(""), show_changes) : -1;
 }
 
+/* A line of the stream: events for people, else as JSON, one a line. */
+static void show_event(void *arg, struct str line)
+{
+    const struct options *o = arg;
+    struct str data = STR("data: ");
+    char *why = NULL;
+    if (!str_starts(line, data))
+        return;
+    line = str_sub(line, data.n, line.n);
+    json_t *v = o->admin.json ? NULL : conf_json_parse(line, &why);
+    if (v)
+        printf("%s %-9s %s\n", word(v, "time"), word(v, "event"), word(v, "text"));
+    else
+        printf("%.*s\n", STR_ARG(line));
+    fflush(stdout);
+    json_decref(v);
+    mem_free(why);
+}
+
 static int run_events(int n, char **a, const struct options *o, struct text *path)
 {
     struct admin_client c;
     (void) a, (void) path;
     if (n != 0)
         return -1;
-    bool good = admin_client_init(&c, &o->admin) && admin_client_follow(&c, "/v1/events");
+    if (admin_client_init(&c, &o->admin))
+        (void) admin_client_follow(&c, "/v1/events", show_event, (void *) (uintptr_t) o);
     admin_client_fini(&c);
-    return good ? 0 : 1;
+    return 1; /* it goes on until it is ended, or cannot */
 }
 
 static int run(int argc, char **argv, const char *usage,
@@ -337,7 +361,7 @@ static int run(int argc, char **argv, const char *usage,
         return 2;
     int status = fn(argc - optind, argv + optind, &o, &path);
     text_fini(&path);
-    return status < 0 ? wrong(argv[0], usage) : status;
+    return status < 0 ? wrong(argc - optind, argv + optind, argv[0], usage) : status;
 }
 
 int cmd_route(int argc, char **argv)

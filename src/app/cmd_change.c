@@ -8,8 +8,10 @@
 
 #include "app/admin_client.h"
 #include "app/commands.h"
+#include "base/file_io.h"
 #include "base/mem.h"
 #include "control/change.h"
+#include "control/changes.h"
 #include "control/conf_load.h"
 #include "control/conf_node.h"
 #include "features/registry.h"
@@ -130,7 +132,51 @@ int cmd_history(int argc, char **argv)
 
 /* ---- plan ---------------------------------------------------------------------------------- */
 
-static void print_plan(const struct conf_loaded *old, const struct conf_loaded *now, bool json)
+/* What becomes of a change made at run time: as JSON has it, and in words. */
+struct fate {
+    const char *name, *words;
+};
+
+static const struct fate asked = {
+    "asked", "the file says otherwise; weir reload asks for --keep or --discard"};
+static const struct fate said = {"said", "the file says the same by now"};
+static const struct fate kept = {"kept", "stays in force"};
+
+/* When that file is loaded. */
+static const struct fate *fate_of(const json_t *item, const struct conf_tree *file)
+{
+    json_t *one = json_array(), *left;
+    json_array_append(one, (json_t *) (uintptr_t) item);
+    left = changes_rebase(one, file, true);
+    bool same = json_array_size(left) == 0;
+    json_decref(left);
+    json_decref(one);
+    return changes_conflicts(item, file) ? &asked : same ? &said : &kept;
+}
+
+/* Appends to out what the file does to the changes: words, or a JSON array. */
+static void plan_run_time(const json_t *changes, const struct conf_tree *file, bool json,
+                          struct text *out)
+{
+    size_t i;
+    const json_t *c;
+    json_array_foreach(changes, i, c)
+    {
+        const char *words = json_string_value(json_object_get(c, "words"));
+        const struct fate *f = fate_of(json_object_get(c, "change"), file);
+        if (json) {
+            text_add(out, i ? STR(",{\"words\":") : STR("{\"words\":"));
+            text_add_json(out, str_c(words));
+            text_addf(out, ",\"becomes\":\"%s\"}", f->name);
+        } else {
+            text_addf(out, "changed at run time: %s: %s\n", words, f->words);
+        }
+    }
+}
+
+/* changes: those of what runs, with file's tree; NULL: two files are compared. */
+static void print_plan(const struct conf_loaded *old, const struct conf_loaded *now,
+                       const json_t *changes, const struct conf_tree *file, bool json)
 {
     struct arena a;
     struct change_list l;
@@ -138,17 +184,46 @@ static void print_plan(const struct conf_loaded *old, const struct conf_loaded *
     arena_init(&a, NULL, SIZE_MAX);
     change_list_init(&l, &a);
     conf_diff(old->file, now->file, &feature_registry, &l);
-    if (json)
+    if (json) {
+        text_add(&t, STR("{\"changes\":"));
         change_list_json(&l, &t);
-    else if (l.n == 0)
+        text_add(&t, STR(",\"run_time\":["));
+    } else if (l.n == 0) {
         text_add(&t, STR("nothing differs\n"));
-    else
+    } else {
         change_list_text(&l, 0, &t);
-    if (json)
-        text_add(&t, STR("\n"));
+    }
+    plan_run_time(changes, file, json, &t);
+    text_add(&t, json ? STR("]}\n") : STR(""));
     fwrite(t.p, 1, t.n, stdout);
     text_fini(&t);
     arena_fini(&a);
+}
+
+/* The changes made at run time, as GET /v1/changes has them. NULL: said why. */
+static json_t *ask_changes(const struct options *o)
+{
+    struct text out = {0};
+    char *why = NULL;
+    json_t *v = admin_ask(&o->admin, "GET", "/v1/changes", STR(""), &out)
+                    ? conf_json_parse(text_str(&out), &why)
+                    : NULL;
+    json_t *changes = json_incref(json_object_get(v, "changes"));
+    json_decref(v);
+    mem_free(why);
+    text_fini(&out);
+    return changes;
+}
+
+/* The file as a tree. NULL: it went away meanwhile. */
+static struct conf_tree *tree_of(const char *path)
+{
+    size_t n;
+    char *why = NULL, *text = file_read(path, CONF_TEXT_MAX, &n, &why);
+    struct conf_tree *t = text ? conf_tree_new(str_of(text, n), path, &feature_registry) : NULL;
+    mem_free(why);
+    mem_free(text);
+    return t;
 }
 
 /* What runs, as its text says. NULL: said why. */
@@ -174,19 +249,24 @@ int cmd_plan(int argc, char **argv)
                      "weir plan [OLD] FILE");
     if (!o.admin.config)
         o.admin.config = argv[argc - 1];
+    const char *path = argv[argc - 1];
     struct conf_loaded *old = NULL;
-    struct conf_loaded *now = conf_load_file(argv[argc - 1], &feature_registry, &errors);
+    struct conf_loaded *now = conf_load_file(path, &feature_registry, &errors);
+    struct conf_tree *tree = NULL;
+    json_t *changes = NULL;
     if (now && n == 2)
         old = conf_load_file(argv[optind], &feature_registry, &errors);
-    else if (now)
-        old = load_running(&o, &errors);
-    if (old)
-        print_plan(old, now, o.admin.json);
+    else if (now && (old = load_running(&o, &errors)) && (tree = tree_of(path)))
+        changes = ask_changes(&o);
+    bool good = old && (n == 2 || changes);
+    if (good)
+        print_plan(old, now, changes, tree, o.admin.json);
     if (errors)
         fputs(errors, stderr);
-    int status = old ? 0 : 1;
     mem_free(errors);
+    json_decref(changes);
+    conf_tree_unref(tree);
     conf_loaded_free(old);
     conf_loaded_free(now);
-    return status;
+    return good ? 0 : 1;
 }

@@ -69,23 +69,62 @@ static double bound_of(const json_t *now, const json_t *before, const json_t *bo
     return 0;
 }
 
-static void show_upstreams(const json_t *now, const json_t *before, double seconds)
+static double a_second(const json_t *now, const json_t *before, const char *key, double seconds)
+{
+    return (double) (number(now, key) - number(before, key)) / seconds;
+}
+
+/* What is told of each upstream, by name. For json_decref. */
+static json_t *rows_of(const json_t *now, const json_t *before, double seconds)
 {
     size_t i;
     const json_t *u, *bounds = json_object_get(now, "first_byte_bounds_us");
-    printf("%-18s %-9s %6s %7s %8s %7s %8s %8s\n", "UPSTREAM", "BREAKER", "UP", "ACTIVE", "REQ/S",
-           "FAIL/S", "P50 <MS", "P99 <MS");
+    json_t *rows = json_array();
     json_array_foreach(json_object_get(now, "upstreams"), i, u)
     {
         const json_t *old = earlier(before, word(u, "name"));
         const json_t *e = json_object_get(u, "endpoints");
-        char up[32];
-        snprintf(up, sizeof up, "%lld/%lld", number(e, "up"), number(e, "total"));
-        printf("%-18.18s %-9s %6s %7lld %8.1f %7.1f %8.4g %8.4g\n", word(u, "name"),
-               word(json_object_get(u, "breaker"), "state"), up, number(u, "active"),
-               (double) (number(u, "requests") - number(old, "requests")) / seconds,
-               (double) (number(u, "failures") - number(old, "failures")) / seconds,
-               bound_of(u, old, bounds, 0.5), bound_of(u, old, bounds, 0.99));
+        double p50 = bound_of(u, old, bounds, 0.5), p99 = bound_of(u, old, bounds, 0.99);
+        json_t *row =
+            json_pack("{s:s,s:s,s:I,s:I,s:I,s:f,s:f}", "name", word(u, "name"), "breaker",
+                      word(json_object_get(u, "breaker"), "state"), "up",
+                      (json_int_t) number(e, "up"), "endpoints", (json_int_t) number(e, "total"),
+                      "active", (json_int_t) number(u, "active"), "requests_per_second",
+                      a_second(u, old, "requests", seconds), "failures_per_second",
+                      a_second(u, old, "failures", seconds));
+        json_object_set_new(row, "p50_below_ms", p50 > 0 ? conf_json_number(p50) : json_null());
+        json_object_set_new(row, "p99_below_ms", p99 > 0 ? conf_json_number(p99) : json_null());
+        json_array_append_new(rows, row);
+    }
+    return rows;
+}
+
+static void show_time(const json_t *row, const char *key)
+{
+    const json_t *v = json_object_get(row, key);
+    if (json_is_number(v))
+        printf(" %8.4g", json_number_value(v));
+    else
+        printf(" %8s", "-");
+}
+
+static void show_upstreams(const json_t *rows)
+{
+    size_t i;
+    const json_t *row;
+    printf("%-18s %-9s %6s %7s %8s %7s %8s %8s\n", "UPSTREAM", "BREAKER", "UP", "ACTIVE", "REQ/S",
+           "FAIL/S", "P50 <MS", "P99 <MS");
+    json_array_foreach(rows, i, row)
+    {
+        char up[48];
+        snprintf(up, sizeof up, "%lld/%lld", number(row, "up"), number(row, "endpoints"));
+        printf("%-18.18s %-9s %6s %7lld %8.1f %7.1f", word(row, "name"), word(row, "breaker"), up,
+               number(row, "active"),
+               json_number_value(json_object_get(row, "requests_per_second")),
+               json_number_value(json_object_get(row, "failures_per_second")));
+        show_time(row, "p50_below_ms");
+        show_time(row, "p99_below_ms");
+        printf("\n");
     }
 }
 
@@ -102,11 +141,32 @@ static void show_exchanges(const json_t *v)
     }
 }
 
-static int look(const struct admin_client *c, bool once)
+/* One look: a table, or with json an object on a line. */
+static void show(const json_t *now, const json_t *before, const json_t *running, double seconds,
+                 bool json)
+{
+    json_t *rows = rows_of(now, before, seconds);
+    if (json) {
+        json_t *all = json_pack("{s:O,s:O}", "upstreams", rows, "exchanges",
+                                json_object_get(running, "exchanges"));
+        struct text t = {0};
+        conf_json_print(all, &t);
+        printf("%.*s\n", STR_ARG(text_str(&t)));
+        text_fini(&t);
+        json_decref(all);
+    } else {
+        show_upstreams(rows);
+        show_exchanges(running);
+    }
+    json_decref(rows);
+    fflush(stdout);
+}
+
+static int look(const struct admin_client *c, bool once, bool json)
 {
     json_t *before = get(c, "/v1/upstreams");
     bool good = before;
-    bool terminal = isatty(STDOUT_FILENO);
+    bool clear = isatty(STDOUT_FILENO) && !once && !json;
     while (good) {
         usec_t began = clock_now();
         sleep(1);
@@ -114,11 +174,9 @@ static int look(const struct admin_client *c, bool once)
                *running = now ? get(c, "/v1/exchanges?limit=10") : NULL;
         good = now && running;
         if (good) {
-            if (terminal && !once)
+            if (clear)
                 fputs("\033[H\033[2J", stdout);
-            show_upstreams(now, before, (double) (clock_now() - began) / 1e6);
-            show_exchanges(running);
-            fflush(stdout);
+            show(now, before, running, (double) (clock_now() - began) / 1e6, json);
         }
         json_decref(running);
         json_decref(before);
@@ -135,6 +193,7 @@ int cmd_top(int argc, char **argv)
     static const struct option known[] = {
         ADMIN_OPTIONS,
         {"once", no_argument, NULL, 'o'},
+        {"json", no_argument, NULL, 'j'},
         {NULL, 0, NULL, 0},
     };
     struct admin_options o = {0};
@@ -151,7 +210,7 @@ int cmd_top(int argc, char **argv)
         return 2;
     }
     struct admin_client client;
-    int status = admin_client_init(&client, &o) ? look(&client, once) : 1;
+    int status = admin_client_init(&client, &o) ? look(&client, once, o.json) : 1;
     admin_client_fini(&client);
     return status;
 }

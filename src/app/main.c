@@ -21,7 +21,7 @@ struct command {
     "                    $WEIR_ADMIN, else unix:/run/weir/admin.sock\n"                            \
     "  --config FILE     take address and token_file from its admin section\n"                     \
     "  --token-file FILE holds the token for an IP:port; else $WEIR_TOKEN_FILE\n"                  \
-    "  --json            print the answer as it came\n"                                            \
+    "  --json            print JSON, as the API gives it\n"                                        \
     "\n"                                                                                           \
     "Exit status: 0 done, 1 refused or failed, 2 wrong usage.\n"
 
@@ -65,7 +65,7 @@ static const struct command commands[] = {
     {"schema", cmd_schema, "[--format FORMAT]", "print what a configuration may say",
      "  --format FORMAT  json (JSON Schema, the default), markdown, example, faults, steps,\n"
      "                   hooks\n"},
-    {"status", cmd_status, "[--json]", "show what a running Weir does", ADMIN_HELP},
+    {"status", cmd_status, "", "show what a running Weir does", ADMIN_HELP},
     {"route", cmd_route, "ls | add JSON | set NAME JSON | rm NAME [--within ROUTE]",
      "show and change routes of a running Weir",
      "JSON is a route as in the file; - reads it from stdin.\n\n"
@@ -77,16 +77,18 @@ static const struct command commands[] = {
     {"upstream", cmd_upstream, "ls", "show upstreams of a running Weir", ADMIN_HELP},
     {"breaker", cmd_breaker, "UPSTREAM open|close|auto", "hold a circuit breaker, or let it go",
      ADMIN_HELP},
-    {"events", cmd_events, "", "print what happens in a running Weir as it happens", ADMIN_HELP},
+    {"events", cmd_events, "", "print what happens in a running Weir as it happens",
+     "It ends when it is ended, or Weir ends; then its exit status is 1.\n\n" ADMIN_HELP},
     {"top", cmd_top, "[--once]", "watch rates, times and the longest exchanges of a running Weir",
-     "  --once            look for a second, print, end\n"
-     "  --admin ADDRESS, --config FILE, --token-file FILE: as for weir status\n"},
+     "  --once            look for a second, print, end\n" ADMIN_HELP},
     {"diff", cmd_diff, "", "show what was changed on top of the file", ADMIN_HELP},
     {"reload", cmd_reload, "[--keep | --discard]", "load the file again and print what changed",
      "  --keep            changes made at run time stay in force\n"
      "  --discard         those that the file says other things about are dropped\n" ADMIN_HELP},
     {"plan", cmd_plan, "[OLD] FILE", "print what loading a file would change",
-     "Compares with OLD, else with what runs, and changes nothing.\n\n" ADMIN_HELP},
+     "Compares with OLD, else with what runs, and changes nothing. Of what runs it also says "
+     "which\n"
+     "changes made at run time would stay, and which the file says otherwise.\n\n" ADMIN_HELP},
     {"history", cmd_history, "", "list the configurations that are kept", ADMIN_HELP},
     {"rollback", cmd_rollback, "[N]", "go back to an earlier configuration",
      "N is how many to go back; default 1. The file stays as it is.\n\n" ADMIN_HELP},

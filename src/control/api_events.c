@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* api_events.c: what happens, as server-sent events. A reader that is slow misses what the ring
- * could not keep, never more; Last-Event-ID goes on behind what it has seen. */
+ * could not keep, never more, and is told how many those are; Last-Event-ID goes on behind what it
+ * has seen. */
 #include <inttypes.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "control/api.h"
 #include "control/events.h"
@@ -14,6 +16,7 @@ struct reader {
     struct events *events;
     uint64_t seen; /* the id of the last one written */
     bool greeted;
+    bool stranger; /* it goes on from an id that is none of ours, and was not told yet */
 };
 
 static void reader_drop(void *p)
@@ -29,16 +32,42 @@ static void tell(struct event_subscriber *s, const struct event *e)
     exchange_wake(((struct reader *) (void *) s)->x);
 }
 
+/* The event's object, with what all of them have in front. */
+static void put_event(const struct event *e, struct text *out)
+{
+    char time[32];
+    clock_iso8601(e->wall_us, time);
+    text_addf(out, "id: %" PRIu64 "\nevent: %s\ndata: {\"event\":\"%s\",\"time\":\"%s\",\"text\":",
+              e->id, event_kind_name(e->kind), event_kind_name(e->kind), time);
+    text_add_json(out, e->text);
+    text_add(out, e->json.n > 2 ? STR(",") : STR(""));
+    text_add(out, str_sub(e->json, 1, e->json.n));
+    text_add(out, STR("\n\n"));
+}
+
+/* What was missed: so many, or, behind a number of an earlier process, nobody knows. */
+static void put_gap(const struct reader *r, uint64_t lost, struct text *out)
+{
+    text_add(out, STR("event: gap\ndata: {\"event\":\"gap\",\"text\":"));
+    if (r->stranger)
+        text_add(out, STR("\"events were missed: this process did not give that id\"}\n\n"));
+    else
+        text_addf(out, "\"%" PRIu64 " events were missed\",\"lost\":%" PRIu64 "}\n\n", lost, lost);
+}
+
 static enum io put(struct exchange *x, void *arg, struct chain *out)
 {
     struct reader *r = arg;
     const struct event *e = events_next(r->events, r->seen);
     struct text t = {0};
+    uint64_t lost = e ? e->id - r->seen - 1 : 0;
+    bool gap = r->greeted && (r->stranger || lost);
     if (!r->greeted)
         text_add(&t, STR(": events\n\n"));
+    else if (gap)
+        put_gap(r, lost, &t);
     else if (e)
-        text_addf(&t, "id: %" PRIu64 "\nevent: %s\ndata: %.*s\n\n", e->id, event_kind_name(e->kind),
-                  STR_ARG(e->json));
+        put_event(e, &t);
     bool good = t.n == 0 || chain_copy(out, &x->worker->buffers, text_str(&t));
     bool any = t.n > 0;
     text_fini(&t);
@@ -47,22 +76,33 @@ static enum io put(struct exchange *x, void *arg, struct chain *out)
         return IO_AGAIN;
     }
     if (r->greeted && e)
-        r->seen = e->id;
+        r->seen = gap ? e->id - 1 : e->id;
+    r->stranger = r->stranger && !r->greeted;
     r->greeted = true;
     return any ? IO_OK : IO_AGAIN;
+}
+
+/* Where it begins: behind the id that the client has seen, else behind the newest. */
+static void begin_at(struct reader *r, const struct field *last)
+{
+    uint64_t first = events_first(r->events);
+    r->seen = events_last(r->events);
+    if (!last)
+        return;
+    uint64_t id = 0;
+    r->stranger = !str_to_u64(last->value, &id) || id + 1 < first || id > r->seen;
+    r->seen = r->stranger ? first - 1 : id;
 }
 
 enum hook api_events(struct api_call *c)
 {
     struct exchange *x = c->x;
     const struct field *last = fields_get(&x->in->fields, STR("Last-Event-ID"));
-    uint64_t seen;
     if (!c->a->events)
         return api_problem(x, 404, "no-events", "there are no events here");
-    if (!last || !str_to_u64(last->value, &seen) || seen > events_last(c->a->events))
-        seen = last ? 0 : events_last(c->a->events);
     struct reader *r = mem_new(sizeof *r);
-    *r = (struct reader){{.tell = tell}, x, c->a->events, seen, false};
+    *r = (struct reader){.subscriber.tell = tell, .x = x, .events = c->a->events};
+    begin_at(r, last);
     events_subscribe(r->events, &r->subscriber);
     if (!api_keep(x, reader_drop, r))
         return HOOK_FAIL;

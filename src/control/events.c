@@ -9,7 +9,7 @@
 #include "base/panic.h"
 
 struct events {
-    uint64_t last;
+    uint64_t first, last;
     struct list subscribers;
     struct event ring[EVENTS_KEPT];
 };
@@ -24,9 +24,11 @@ const char *event_kind_name(enum event_kind k)
     return names[k];
 }
 
-struct events *events_new(void)
+struct events *events_new(uint64_t first)
 {
     struct events *e = mem_new(sizeof *e);
+    e->first = first;
+    e->last = first - 1;
     list_init(&e->subscribers);
     return e;
 }
@@ -75,9 +77,15 @@ void events_leave(struct event_subscriber *s)
 
 const struct event *events_next(const struct events *e, uint64_t after)
 {
-    uint64_t oldest = e->last > EVENTS_KEPT ? e->last - EVENTS_KEPT + 1 : 1;
+    bool full = e->last - e->first >= EVENTS_KEPT && e->last >= e->first;
+    uint64_t oldest = full ? e->last - EVENTS_KEPT + 1 : e->first;
     uint64_t id = after + 1 > oldest ? after + 1 : oldest;
     return id <= e->last ? &e->ring[id % EVENTS_KEPT] : NULL;
+}
+
+uint64_t events_first(const struct events *e)
+{
+    return e->first;
 }
 
 uint64_t events_last(const struct events *e)

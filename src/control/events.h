@@ -23,7 +23,7 @@ enum event_kind {
 };
 
 struct event {
-    uint64_t id;     /* 1, 2, ... without a gap, by process */
+    uint64_t id;     /* from the first on without a gap */
     int64_t wall_us; /* when */
     enum event_kind kind;
     struct str text; /* in words, one line */
@@ -38,8 +38,8 @@ struct event_subscriber {
     void (*tell)(struct event_subscriber *s, const struct event *e); /* must not add or leave */
 };
 
-/* None yet. */
-struct events *events_new(void);
+/* None yet. The first one's id will be `first`, above 0: above all that an earlier process gave. */
+struct events *events_new(uint64_t first);
 /* Frees; no subscriber may be left. */
 void events_free(struct events *e);
 /* Adds one; the texts are copied. */
@@ -50,8 +50,10 @@ void events_subscribe(struct events *e, struct event_subscriber *s);
 void events_leave(struct event_subscriber *s);
 /* The oldest event that is kept with an id above after, or NULL; valid until the next is added. */
 const struct event *events_next(const struct events *e, uint64_t after);
-/* The id of the newest; 0: none yet. */
+/* The id of the newest; one below the first: none yet. */
 uint64_t events_last(const struct events *e);
+/* The id of the first. */
+uint64_t events_first(const struct events *e);
 /* "config", "route" ...: the event field of the stream. */
 const char *event_kind_name(enum event_kind k);
 

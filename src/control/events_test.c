@@ -26,7 +26,7 @@ static void hear(struct event_subscriber *s, const struct event *e)
 static void test_subscribers_hear_until_they_leave(void **state)
 {
     (void) state;
-    struct events *e = events_new();
+    struct events *e = events_new(1);
     struct hearer h = {.sub.tell = hear};
     events_add(e, EVENT_CONFIG, STR("before"), STR("{}"));
     events_subscribe(e, &h.sub);
@@ -42,13 +42,18 @@ static void test_subscribers_hear_until_they_leave(void **state)
 static void test_the_oldest_make_room(void **state)
 {
     (void) state;
-    struct events *e = events_new();
+    const uint64_t first = 7000;
+    struct events *e = events_new(first);
     char text[32];
     assert_null(events_next(e, 0));
+    assert_int_equal(events_last(e), first - 1);
     for (unsigned i = 1; i <= EVENTS_KEPT + 10; i++) {
         snprintf(text, sizeof text, "%u", i);
         events_add(e, EVENT_STATE, str_c(text), STR("{}"));
+        const struct event *oldest = events_next(e, 0);
+        assert_int_equal(oldest->id, first + (i > EVENTS_KEPT ? i - EVENTS_KEPT : 0));
     }
+    assert_null(events_next(e, events_last(e)));
     uint64_t at = 0;
     unsigned n = 0;
     for (const struct event *v; (v = events_next(e, at)); at = v->id, n++) {
@@ -57,6 +62,7 @@ static void test_the_oldest_make_room(void **state)
     }
     assert_int_equal(n, EVENTS_KEPT);
     assert_int_equal(at, events_last(e));
+    assert_int_equal(at, first + EVENTS_KEPT + 9);
     assert_string_equal(event_kind_name(EVENT_STATE), "state");
     events_free(e);
 }

@@ -3,6 +3,8 @@
 
 import json
 import os
+import re
+import select
 import signal
 import subprocess
 import threading
@@ -191,6 +193,17 @@ def test_file_against_changes(t):
     fixed("file 2")
     code, out, said = run(t, "reload")
     assert code == 1 and "--keep" in said and "fixed" in said, said
+    other = {"match": "/free", "reply": {"body": "free"}}
+    t.api("PUT", "/v1/routes/free", other)
+    code, out, said = run(t, "plan", t.w.config_path)
+    assert code == 0 and 'route "free": added: stays in force\n' in out, (out, said)
+    assert 'route "fixed": replaced: the file says otherwise' in out, out
+    fixed("changed")
+    assert '"fixed": replaced: the file says the same' in run(t, "plan", t.w.config_path)[1]
+    fixed("file 2")
+    plan = json.loads(run(t, "plan", "--json", t.w.config_path)[1])
+    assert [c["becomes"] for c in plan["run_time"]] == ["asked", "kept"], plan
+    t.api("DELETE", "/v1/routes/free")
     fixed("file 2", listeners=good["listeners"] + [{"address": t.o.address}])
     code, out, said = run(t, "reload", "--discard")
     assert code == 1 and t.o.address in said, said
@@ -211,6 +224,34 @@ def run(t, *words, **more):
     p = subprocess.run([t.weir_path, *words, "--admin", t.w.admin], capture_output=True, text=True,
                        timeout=60, env={**os.environ, **t.weir_env}, **more)
     return p.returncode, p.stdout, p.stderr
+
+
+READS = (["status"], ["route", "ls"], ["endpoint", "ls"], ["upstream", "ls"], ["diff"],
+         ["history"], ["top", "--once"])
+
+
+def test_commands_for_scripts(t):
+    """Each has --json and an exit status: 0 done, 1 refused or failed, 2 wrong usage; and says in
+    words what to do."""
+    for words in READS:
+        code, out, said = run(t, *words, "--json")
+        assert code == 0 and json.loads(out) and not said, (words, said)
+        code, out, said = run(t, *words, "extra", "more")
+        assert code == 2 and "extra" in said and "--help" in said, (words, said)
+        code, out, said = t.run(*words, "--admin", "unix:" + t.dir + "/nobody")
+        assert code == 1 and "is Weir running" in said and not out, (words, said)
+        assert t.run(words[0], "--help")[1].count("--json") == 1, words
+    for words, code, says in ((["route", "lss"], 2, "'lss'"), (["route", "add", "{x"], 1, "JSON"),
+                              (["route", "add", '{"name": "x", "to": "uu"}'], 1, "did you mean"),
+                              (["endpoint", "add", "u", "10.0.0.1"], 1, "port is missing"),
+                              (["endpoint", "drain", "uu", "10.0.0.1:1"], 1, 'upstream "uu"'),
+                              (["endpoint", "weight", "u", "a:1=x"], 2, "ADDRESS=WEIGHT"),
+                              (["statsu"], 2, "did you mean 'status'"), (["events", "x"], 2, "'x'"),
+                              (["breaker", "u", "half"], 1, "open, close or auto")):
+        got, out, said = run(t, *words)
+        assert got == code and says in said, (words, got, said)
+        lines = said.splitlines()
+        assert len(set(lines)) == len(lines), "it is said twice: " + said
 
 
 def test_commands(t):
@@ -246,18 +287,70 @@ def test_commands(t):
     assert nobody.returncode == 1 and "is Weir running" in nobody.stderr, nobody
 
 
-def test_events(t):
-    """Who listens hears of each change."""
-    p = t.spawn([t.weir_path, "events", "--admin", t.w.admin], stdout=subprocess.PIPE,
+def hear(t, text, *options):
+    """The first line of weir events that has the text; changes are made until there is one."""
+    p = t.spawn([t.weir_path, "events", *options, "--admin", t.w.admin], stdout=subprocess.PIPE,
                 env={**os.environ, **t.weir_env})
-    assert p.stdout.readline() == b": events\n"
-    t.api("PUT", "/v1/routes/heard", {"match": "/heard", "reply": {"body": "x"}})
-    for line in p.stdout:
-        if line.startswith(b"data:") and b"heard" in line:
-            break
+    n = 0
+
+    def told():
+        nonlocal n
+        n += 1
+        t.api("PUT", "/v1/routes/heard", {"match": "/heard%d" % n, "reply": {"body": "x"}})
+        return select.select([p.stdout], [], [], 0.1)[0]
+    await_true("an event", told)
+    line = next(x for x in p.stdout if text in x)
     p.terminate()
     p.wait(60)
     p.stdout.close()
+    return line
+
+
+def test_events(t):
+    """Who listens hears of each change, in words or as JSON."""
+    words = hear(t, b"route heard").decode()
+    assert re.fullmatch(r"\S+Z route +route heard: .*\n", words), words
+    event = json.loads(hear(t, b"heard", "--json"))
+    assert event["event"] in ("config", "route") and event["time"] and "heard" in event["text"]
+
+
+def events_after(t, id_, n):
+    """The first n events, as (id, event, data)."""
+    out = []
+    with client.Client(t.w.admin) as c:
+        c.request("GET", "/v1/events", [("Last-Event-ID", id_)], host="weir")
+        r, text = c.head(), b""
+        while len(out) < n:
+            text += next(r.pieces)
+            *whole, text = text.split(b"\n\n")
+            for one in whole:
+                f = dict(x.split(": ", 1) for x in one.decode().splitlines() if x[0] != ":")
+                if f:
+                    out.append((int(f.get("id", 0)), f["event"], json.loads(f["data"])))
+    return out[:n]
+
+
+def test_events_go_on(t):
+    """Last-Event-ID goes on where a client was; what it missed is said."""
+    _, (first, *_), *_ = events_after(t, "0", 3)
+    assert events_after(t, "0", 1)[0][1] == "gap", "an id that nobody gave"
+    assert [e[0] for e in events_after(t, str(first), 3)] == [first + 1, first + 2, first + 3]
+    for i in range(520):  # two events each
+        t.api("PUT", "/v1/routes/many", {"match": "/many%d" % i, "reply": {"body": "x"}})
+    gap, oldest = events_after(t, str(first), 2)
+    assert gap[:2] == (0, "gap") and gap[2]["lost"] == oldest[0] - first - 1 > 0, (gap, oldest)
+    before = oldest[0]
+    kill_server(t)
+    t.api("PUT", "/v1/routes/many", {"match": "/many", "reply": {"body": "x"}})
+    gap, oldest = events_after(t, str(before + 1000), 2)
+    assert gap[1] == "gap" and "lost" not in gap[2] and oldest[0] > before + 1000, (gap, oldest)
+    t.api("DELETE", "/v1/routes/many")
+
+
+def kill_server(t):
+    old = t.w.server_pid()
+    os.kill(old, signal.SIGKILL)
+    await_true("a new server", lambda: old not in t.w.children() and answers(t))
 
 
 def test_by_tcp(t):

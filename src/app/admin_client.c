@@ -211,7 +211,8 @@ static void take_lines(const struct follower *f, struct text *in)
     for (ptrdiff_t end; (end = str_find(rest, '\n')) >= 0;
          rest = str_sub(rest, (size_t) end + 1, rest.n))
         f->fn(f->arg, str_sub(rest, 0, (size_t) end));
-    memmove(in->p, rest.p, rest.n);
+    if (rest.n)
+        memmove(in->p, rest.p, rest.n);
     in->n = rest.n;
 }
 

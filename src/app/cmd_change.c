@@ -89,13 +89,20 @@ static int usage(const char *said, const char *how)
     return 2;
 }
 
+/* A command that takes no word was given one. */
+static int unexpected(const char *name, const char *word, const char *how)
+{
+    fprintf(stderr, "%s: unexpected argument '%s'; usage: %s\n", name, word, how);
+    return 2;
+}
+
 int cmd_reload(int argc, char **argv)
 {
     struct options o = {.changes = "ask"};
     if (!read_options(argc, argv, &o))
         return 2;
     if (optind < argc)
-        return usage("weir reload: unexpected argument", "weir reload [--keep | --discard]");
+        return unexpected(argv[0], argv[optind], "weir reload [--keep | --discard]");
     char *path = mem_printf("/v1/reload?changes=%s", o.changes);
     int status = ask_and_show(&o, "POST", path, show_changes);
     mem_free(path);
@@ -126,7 +133,7 @@ int cmd_history(int argc, char **argv)
     if (!read_options(argc, argv, &o))
         return 2;
     if (optind < argc)
-        return usage("weir history: unexpected argument", "weir history");
+        return unexpected(argv[0], argv[optind], "weir history");
     return ask_and_show(&o, "GET", "/v1/history", show_history);
 }
 

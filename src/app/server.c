@@ -304,8 +304,7 @@ static void ignore_signals(void)
 int server_run(const struct server_start *start, void *arg)
 {
     ignore_signals();
-    struct server s = {
-        .start = start, .plan = arg, .channel.fd = -1, .signals.fd = -1};
+    struct server s = {.start = start, .plan = arg, .channel.fd = -1, .signals.fd = -1};
     /* Numbers go on from process to process: a millisecond has room for a thousand. */
     s.events = events_new((uint64_t) (clock_wall() / (int64_t) USEC_PER_MS) << 10);
     char *why = NULL;

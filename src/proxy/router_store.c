@@ -153,7 +153,7 @@ void router_look(struct router *r)
 {
     struct router_store *s = r->store;
     const void *items[SLABS] = {NULL};
-    for (int i = 0; i < SLABS; i++) {
+    for (enum slab_kind i = 0; i < SLABS; i++) {
         struct slab_memory *m = slab_memory_ref(slab_of(s, i));
         slab_memory_unref(r->held[i]);
         r->held[i] = m;

@@ -34,7 +34,7 @@ const struct schema_field *schema_find(const struct schema_table *table, struct 
 const char *schema_nearer(struct str wanted, const char *best, const char *name)
 {
     struct str b = str_c(best), n = str_c(name);
-    unsigned most = wanted.n > 3 ? 3 : wanted.n > 1 ? (unsigned) wanted.n - 1 : 0;
+    unsigned most = wanted.n < 6 ? (unsigned) wanted.n / 2 : 3;
     unsigned d = str_distance(wanted, n, most);
     /* Half of a short name replaced is another name, not a slip. */
     if (d > most || d >= n.n)

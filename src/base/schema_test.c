@@ -143,6 +143,7 @@ static void says_what_is_allowed(void **state)
             "\"16777216TiB\" is not a size, like 64KiB, 1MiB or a number of bytes");
     refused(RATE, "10", "\"10\" is not a rate, like 10KiB/s, or off");
     refused(MODE, "fats", "\"fats\" is not one of slow, fast; did you mean \"fast\"?");
+    refused(MODE, "film", "\"film\" is not one of slow, fast"); /* it has but one letter of it */
     refused(ON, "maybe\n", "\"maybe?\" is not true or false");
     refused(SHARE, "1.5", "\"1.5\" is out of bounds; allowed: 0 to 1");
 }

@@ -255,6 +255,11 @@ bool api_matches(struct api_call *c, bool there, uint64_t hash)
     return true;
 }
 
+bool api_config_matches(struct api_call *c)
+{
+    return !c->a->live || api_matches(c, true, c->a->live->number);
+}
+
 /* The segment with its escapes undone, in a; p NULL: memory. */
 static struct str decoded(struct str s, struct arena *a)
 {

@@ -55,6 +55,8 @@ void api_tag(struct api_call *c, uint64_t hash);
 /* If-Match and If-None-Match of the request hold for what hash is the number of (there: it exists);
  * false: a 412 is the reply. */
 bool api_matches(struct api_call *c, bool there, uint64_t hash);
+/* The same for the configuration as a whole, whose tag GET /v1/config and /v1/changes give. */
+bool api_config_matches(struct api_call *c);
 /* Answers with a problem; kind is its name in docs/admin-api.md. */
 enum hook api_problem(struct exchange *x, uint16_t status, const char *kind, const char *format,
                       ...) __attribute__((format(printf, 4, 5)));

@@ -377,7 +377,7 @@ enum hook api_breaker_set(struct api_call *c)
     const struct conf_node *u = api_upstream_node(c);
     const char *state = json_string_value(json_object_get(c->json, "state"));
     struct str word = str_c(state), kept = STR("auto");
-    if (!u)
+    if (!u || !api_config_matches(c))
         return HOOK_REPLY;
     if (!str_eq(word, STR("open")) && !str_eq(word, STR("close")) && !str_eq(word, STR("auto")))
         return api_problem(c->x, 400, "state", "state must be open, close or auto");
@@ -396,7 +396,7 @@ enum hook api_breaker_set(struct api_call *c)
 
 enum hook api_changes_discard(struct api_call *c)
 {
-    if (!api_tree(c))
+    if (!api_tree(c) || !api_config_matches(c))
         return HOOK_REPLY;
     if (!apply(c, json_array(), (struct about){0}, "changes made at run time: all discarded"))
         return HOOK_REPLY;

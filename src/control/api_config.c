@@ -69,7 +69,7 @@ enum hook api_reload(struct api_call *c)
         i++;
     if (i == 3)
         return api_problem(c->x, 400, "parameter", "changes must be ask, keep or discard");
-    if (!has_owner(c))
+    if (!has_owner(c) || !api_config_matches(c))
         return HOOK_REPLY;
     bool good = c->a->ops->reload(c->a->ops_arg, modes[i].mode, &json, &why);
     return answer(c, good, &json, why);
@@ -80,7 +80,7 @@ enum hook api_rollback(struct api_call *c)
     struct text json = {0};
     char *why = NULL;
     uint64_t back;
-    if (!api_number(c, "back", 1, 1000, &back) || !has_owner(c))
+    if (!api_number(c, "back", 1, 1000, &back) || !has_owner(c) || !api_config_matches(c))
         return HOOK_REPLY;
     bool good = c->a->ops->rollback(c->a->ops_arg, (uint32_t) back, &json, &why);
     return answer(c, good, &json, why);

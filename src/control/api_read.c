@@ -291,7 +291,9 @@ enum hook api_changes(struct api_call *c)
         mem_free(words);
     }
     text_add(&t, STR("]}"));
-    return api_json(c, 200, &t);
+    enum hook h = api_json(c, 200, &t);
+    api_tag(c, l->number);
+    return h;
 }
 
 /* ---- upstreams as they are ----------------------------------------------------------------- */

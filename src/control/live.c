@@ -7,6 +7,7 @@
  *    outlives the process. */
 #include "control/live.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "control/state_file.h"
@@ -14,8 +15,11 @@
 void live_init(struct live *l, const struct feature_set *features, const struct live_ops *ops,
                void *arg)
 {
-    *l = (struct live){
-        .features = features, .ops = ops, .ops_arg = arg, .list = json_array(), .number = 1};
+    *l = (struct live){.features = features,
+                       .ops = ops,
+                       .ops_arg = arg,
+                       .list = json_array(),
+                       .number = (uint64_t) clock_wall()};
 }
 
 static void forget_trees(struct live *l)

@@ -40,7 +40,7 @@ struct live {
     struct conf_tree *base; /* made when it is first asked for */
     struct conf_tree *now;
     json_t *list;    /* changes */
-    uint64_t number; /* grows with each change and load */
+    uint64_t number; /* grows with each change and load, and from process to process */
     size_t edits;    /* made in now since it was made */
 };
 

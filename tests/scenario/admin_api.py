@@ -180,6 +180,36 @@ def test_discard(t):
     assert text(t, "/fixed") == b"file" and t.api("GET", "/v1/changes").json["changes"] == []
 
 
+def test_preconditions(t):
+    """Every change takes If-Match; a tag of before is refused and changes nothing."""
+    base, new = "/v1/upstreams/u", {"match": "/pre", "reply": {"body": "x"}}
+    t.api("PUT", "/v1/routes/pre", new)
+    endpoint = base + "/endpoints/" + t.p.address
+    whole = "/v1/config"
+    table = [("PUT", "/v1/routes/pre", new, "/v1/routes/pre"),
+             ("DELETE", "/v1/routes/pre", None, "/v1/routes/pre"),
+             ("PUT", endpoint, {"weight": 2}, endpoint),
+             ("POST", endpoint + "/drain", None, endpoint),
+             ("POST", endpoint + "/undrain", None, endpoint),
+             ("PUT", base + "/weights", {t.o.address: 1}, base + "/weights"),
+             ("PATCH", base + "/weights", {t.o.address: 2}, base + "/weights"),
+             ("PUT", base + "/breaker", {"state": "open"}, whole),
+             ("PUT", base + "/breaker", {"state": "auto"}, "/v1/changes"),
+             ("POST", "/v1/reload?changes=keep", None, whole),
+             ("DELETE", endpoint, None, endpoint), ("DELETE", "/v1/changes", None, whole)]
+    for method, path, body, of in table:
+        tag, before = t.api("GET", of).get("etag"), t.api("GET", whole)
+        assert tag, of
+        r = t.api(method, path, body, [("If-Match", '"0123456789abcdef"')])
+        assert r.status == 412 and r.json["type"].endswith(":changed"), (method, path, r)
+        now = t.api("GET", whole)
+        assert now.json == before.json and now.get("etag") == before.get("etag"), (method, path)
+        r = t.api(method, path, body, [("If-Match", 'W/"x", %s' % tag)])
+        assert r.status == 200, (method, path, r)
+        assert t.api("GET", whole).get("etag") != before.get("etag"), (method, path)
+    assert t.api("POST", "/v1/rollback", None, [("If-Match", '"x"')]).status == 412
+
+
 def test_file_against_changes(t):
     """A file that says other things about what was changed: asked about, kept, or dropped; a load
     that is refused for another reason drops nothing, also not from what a new start reads."""

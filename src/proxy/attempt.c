@@ -21,22 +21,33 @@ static enum step_verdict attempt_connect(struct attempt *a);
 static enum step_verdict attempt_send_head(struct attempt *a);
 static enum step_verdict attempt_await_head(struct attempt *a);
 
-struct attempt_row {
-    const char *name;
-    enum step_verdict (*run)(struct attempt *a);
-};
-
-static const struct attempt_row rows[ATTEMPT_STEPS] = {
-    [ATTEMPT_PICK] = {"pick", attempt_pick},
-    [ATTEMPT_CONNECT] = {"connect", attempt_connect},
-    [ATTEMPT_SEND_HEAD] = {"send_head", attempt_send_head},
-    [ATTEMPT_AWAIT_HEAD] = {"await_head", attempt_await_head},
-    [ATTEMPT_DONE] = {"done", NULL},
-};
+/* A row: the step and its function attempt_NAME. Each sets the next step by itself. */
+#define ATTEMPT_ROWS(ROW)                                                                          \
+    ROW(PICK, pick)                                                                                \
+    ROW(CONNECT, connect)                                                                          \
+    ROW(SEND_HEAD, send_head)                                                                      \
+    ROW(AWAIT_HEAD, await_head)
 
 const char *attempt_step_name(enum attempt_step s)
 {
-    return rows[s].name;
+#define AS_NAME(id, name) [ATTEMPT_##id] = #name,
+    static const char *const names[ATTEMPT_STEPS] = {ATTEMPT_ROWS(AS_NAME)[ATTEMPT_DONE] = "done"};
+    return names[s];
+}
+
+/* As run_step in exchange.c. */
+static inline enum step_verdict run_step(struct attempt *a)
+{
+#define AS_CASE(id, name)                                                                          \
+    case ATTEMPT_##id:                                                                             \
+        return attempt_##name(a);
+    switch ((enum attempt_step) a->step) {
+        ATTEMPT_ROWS(AS_CASE)
+    case ATTEMPT_DONE:
+    case ATTEMPT_STEPS:
+        break;
+    }
+    panic("no such step of an attempt: %u", a->step);
 }
 
 static enum step_verdict failed(struct attempt *a, enum fault f)
@@ -263,8 +274,8 @@ static enum step_verdict attempt_await_head(struct attempt *a)
 enum step_verdict attempt_run(struct attempt *a)
 {
     while (a->step != ATTEMPT_DONE) {
-        panic_step(rows[a->step].name);
-        if (rows[a->step].run(a) == STEP_WAIT)
+        panic_step(attempt_step_name((enum attempt_step) a->step));
+        if (run_step(a) == STEP_WAIT)
             return STEP_WAIT;
     }
     return STEP_NEXT;

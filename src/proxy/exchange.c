@@ -19,42 +19,59 @@
 #define DL(d) (1u << DEADLINE_##d)
 #define TO(s) (1u << STEP_##s)
 
+/* The table. A row: the step, its function step_NAME, where STEP_NEXT goes; the configured
+ * deadlines that apply; every step that may follow. */
+/* clang-format off */
+#define STEPS(ROW)                                                                                 \
+    ROW(READ_HEAD, read_head, ADMIT,                                                               \
+        DL(CLIENT_HEAD), TO(ADMIT) | TO(REPLY) | TO(FINISH))                                       \
+    ROW(ADMIT, admit, ROUTE,                                                                       \
+        0, TO(ROUTE) | TO(REPLY) | TO(FINISH))                                                     \
+    ROW(ROUTE, route, ACCESS,                                                                      \
+        0, TO(ACCESS) | TO(REPLY) | TO(FINISH))                                                    \
+    ROW(ACCESS, access, LOOKUP,                                                                    \
+        DL(EXCHANGE), TO(LOOKUP) | TO(REPLY) | TO(FINISH))                                         \
+    ROW(LOOKUP, lookup, ATTEMPT,                                                                   \
+        DL(EXCHANGE), TO(ATTEMPT) | TO(REPLY) | TO(FINISH))                                        \
+    ROW(ATTEMPT, attempt, RESPOND,                                                                 \
+        DL(POOL_WAIT) | DL(CONNECT) | DL(UPSTREAM_SEND) | DL(CLIENT_BODY) | DL(FIRST_BYTE)         \
+            | DL(CALL_IDLE) | DL(EXCHANGE), TO(RESPOND) | TO(REPLY) | TO(FINISH))                  \
+    ROW(RESPOND, respond, STREAM,                                                                  \
+        DL(EXCHANGE), TO(ATTEMPT) | TO(STREAM) | TO(TUNNEL) | TO(REPLY) | TO(FINISH))              \
+    ROW(STREAM, stream, FINISH,                                                                    \
+        DL(CLIENT_BODY) | DL(CLIENT_SEND) | DL(UPSTREAM_SEND) | DL(RESPONSE_IDLE) | DL(CALL_IDLE)  \
+            | DL(EXCHANGE), TO(STREAM) | TO(FINISH))                                               \
+    ROW(REPLY, reply, FINISH,                                                                      \
+        DL(CLIENT_BODY) | DL(CLIENT_SEND) | DL(EXCHANGE), TO(FINISH))                              \
+    ROW(TUNNEL, tunnel, FINISH,                                                                    \
+        DL(TUNNEL_IDLE), TO(FINISH))                                                               \
+    ROW(FINISH, finish, FINISH,                                                                    \
+        0, 0)
+/* clang-format on */
+
 struct step_row {
     const char *name;
-    enum step_verdict (*run)(struct exchange *x);
-    uint8_t next;       /* where STEP_NEXT goes */
-    uint32_t deadlines; /* configured deadlines that apply */
-    uint32_t allowed;   /* every step that may follow */
+    uint32_t deadlines, allowed;
 };
 
-static const struct step_row rows[STEP_COUNT] = {
-    /* clang-format off */
-    [STEP_READ_HEAD] = {"read_head", step_read_head, STEP_ADMIT,
-        DL(CLIENT_HEAD), TO(ADMIT) | TO(REPLY) | TO(FINISH)},
-    [STEP_ADMIT]     = {"admit", step_admit, STEP_ROUTE,
-        0, TO(ROUTE) | TO(REPLY) | TO(FINISH)},
-    [STEP_ROUTE]     = {"route", step_route, STEP_ACCESS,
-        0, TO(ACCESS) | TO(REPLY) | TO(FINISH)},
-    [STEP_ACCESS]    = {"access", step_access, STEP_LOOKUP,
-        DL(EXCHANGE), TO(LOOKUP) | TO(REPLY) | TO(FINISH)},
-    [STEP_LOOKUP]    = {"lookup", step_lookup, STEP_ATTEMPT,
-        DL(EXCHANGE), TO(ATTEMPT) | TO(REPLY) | TO(FINISH)},
-    [STEP_ATTEMPT]   = {"attempt", step_attempt, STEP_RESPOND,
-        DL(POOL_WAIT) | DL(CONNECT) | DL(UPSTREAM_SEND) | DL(CLIENT_BODY) | DL(FIRST_BYTE)
-            | DL(CALL_IDLE) | DL(EXCHANGE), TO(RESPOND) | TO(REPLY) | TO(FINISH)},
-    [STEP_RESPOND]   = {"respond", step_respond, STEP_STREAM,
-        DL(EXCHANGE), TO(ATTEMPT) | TO(STREAM) | TO(TUNNEL) | TO(REPLY) | TO(FINISH)},
-    [STEP_STREAM]    = {"stream", step_stream, STEP_FINISH,
-        DL(CLIENT_BODY) | DL(CLIENT_SEND) | DL(UPSTREAM_SEND) | DL(RESPONSE_IDLE) | DL(CALL_IDLE)
-            | DL(EXCHANGE), TO(STREAM) | TO(FINISH)},
-    [STEP_REPLY]     = {"reply", step_reply, STEP_FINISH,
-        DL(CLIENT_BODY) | DL(CLIENT_SEND) | DL(EXCHANGE), TO(FINISH)},
-    [STEP_TUNNEL]    = {"tunnel", step_tunnel, STEP_FINISH,
-        DL(TUNNEL_IDLE), TO(FINISH)},
-    [STEP_FINISH]    = {"finish", step_finish, STEP_FINISH,
-        0, 0},
-    /* clang-format on */
-};
+#define AS_ROW(id, name, next, deadlines, allowed) [STEP_##id] = {#name, deadlines, allowed},
+static const struct step_row rows[STEP_COUNT] = {STEPS(AS_ROW)};
+
+/* Runs the present step; *next is where its row goes from there. A switch, so that the compiler can
+ * join the steps with the driver. */
+static inline enum step_verdict run_step(struct exchange *x, enum step *next)
+{
+#define AS_CASE(id, name, to, deadlines, allowed)                                                  \
+    case STEP_##id:                                                                                \
+        *next = STEP_##to;                                                                         \
+        return step_##name(x);
+    switch ((enum step) x->step) {
+        STEPS(AS_CASE)
+    case STEP_COUNT:
+        break;
+    }
+    panic("no such step: %u", x->step);
+}
 
 static const char *const deadline_names[DEADLINE_COUNT] = {
     [DEADLINE_CLIENT_HEAD] = "client_head",     [DEADLINE_CLIENT_BODY] = "client_body",
@@ -140,11 +157,11 @@ static void exchange_run(struct task *t)
     interrupted(x);
     enum step_verdict v = STEP_NEXT;
     for (int i = 0; i < RUN_STEPS; i++) {
-        const struct step_row *row = &rows[x->step];
-        panic_step(row->name);
-        v = row->run(x);
+        enum step next;
+        panic_step(rows[x->step].name);
+        v = run_step(x, &next);
         if (__builtin_expect(v == STEP_NEXT, 1))
-            enter(x, row->next);
+            enter(x, next);
         else if (v == STEP_JUMP)
             enter(x, x->jump);
         else

@@ -134,14 +134,29 @@ static inline char *put_crlf(char *to)
     return to + 2;
 }
 
-static char *put_number(char *to, uint64_t v)
+/* "00" to "99". */
+static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233"
+                            "34353637383940414243444546474849505152535455565758596061626364656667"
+                            "6869707172737475767778798081828384858687888990919293949596979899";
+
+static size_t digits_of(uint64_t v)
 {
     size_t n = 1;
-    for (uint64_t limit = 10; n < DIGITS && v >= limit; limit *= 10)
-        n++;
-    for (char *at = to + n; at > to; v /= 10)
-        *--at = (char) ('0' + v % 10);
-    return to + n;
+    for (; v >= 10000; v /= 10000)
+        n += 4;
+    return n + (v >= 10) + (v >= 100) + (v >= 1000);
+}
+
+static inline char *put_number(char *to, uint64_t v)
+{
+    char *end = to + digits_of(v), *at = end;
+    for (; v >= 100; v /= 100)
+        memcpy(at -= 2, pairs + v % 100 * 2, 2);
+    if (v >= 10)
+        memcpy(to, pairs + v * 2, 2);
+    else
+        *to = (char) ('0' + v);
+    return end;
 }
 
 /* "Name: value CRLF". A known name is a token by the invariant of fields. */
@@ -158,12 +173,12 @@ static inline char *put_field(char *to, const struct field *f)
 /* Lines that stand one behind the other where they were read are copied at once. */
 static char *put_fields(char *to, const struct fields *f)
 {
-    for (uint32_t i = 0; to && i < f->n;) {
-        const char *from = f->v[i].name.p;
-        size_t n = 0, line;
-        for (; i < f->n && f->v[i].name.p == from + n && (line = field_line(&f->v[i])) > 0; i++)
-            n += line;
-        to = n ? put(to, from, n) : put_field(to, &f->v[i++]);
+    const struct field *x = f->v, *end = x + f->n;
+    while (x < end && to) {
+        const char *from = x->name.p, *stop = from;
+        for (size_t n; x < end && x->name.p == stop && (n = field_line(x)) > 0; x++)
+            stop += n;
+        to = stop > from ? put(to, from, (size_t) (stop - from)) : put_field(to, x++);
     }
     return to;
 }

@@ -16,6 +16,8 @@ SAN     ?=
 
 # The floors, lowest first. A unit test links its own floor (UPTO_http = base net http).
 FLOORS := base net http upstream proxy features control app
+# Those that a request passes.
+HOT_FLOORS := base net http upstream proxy features
 $(foreach f,$(FLOORS),$(eval SOFAR += $(f))$(eval UPTO_$(f) := $(SOFAR)))
 
 # ---- what there is --------------------------------------------------------------------------
@@ -66,16 +68,17 @@ ifeq ($(BUILD)$(SAN),build)
 LTO ?= $(findstring gcc,$(notdir $(CC)))
 endif
 ifneq ($(LTO),)
-OPT   := $(OPT) -O3 -flto -ffat-lto-objects
+OPT   := $(OPT) -flto -ffat-lto-objects
 # What is cleared is some hundred bytes at a time, for which `rep stos` takes longest to start.
 ifeq ($(shell uname -m),x86_64)
 OPT   := $(OPT) -mmemset-strategy=unrolled_loop:128:noalign,libcall:-1:noalign
 endif
-# A request passes some 200 small functions, each called from few places: more of them are joined
-# than gcc would by itself. What counts is what an object was compiled with, not how all are linked.
-OPT   := $(OPT) --param max-inline-insns-auto=60 --param max-inline-insns-single=200 \
-         --param inline-unit-growth=100 --param large-function-growth=400 \
-         --param early-inlining-insns=30
+# A request passes some 200 small functions, each called from few places: on the floors that it
+# passes, more of them are joined than gcc would by itself. What counts is what an object was
+# compiled with, not how all are linked.
+HOT   := -O3 --param max-inline-insns-auto=150 --param max-inline-insns-single=400 \
+         --param inline-unit-growth=300 --param large-function-growth=1000 \
+         --param large-function-insns=10000 --param early-inlining-insns=30
 WHOLE := -O3 -flto=auto
 PLAIN := -fno-lto
 endif
@@ -122,13 +125,15 @@ $(BUILD)/weir.pc: FORCE
 keep = mkdir -p $(@D); printf '%s\n' $(1) > $@.new; \
        if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 $(BUILD)/flags: FORCE
-	@$(call keep,'$(CC) $(subst ',,$(COMPILE))')
+	@$(call keep,'$(CC) $(subst ',,$(COMPILE)) $(HOT)')
 $(BUILD)/lib/%.list: FORCE
 	@$(call keep,'$(filter src/$*/%,$(PARTS))')
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(COMPILE) $(TOP_ASM) -MMD -MP -c -o $@ $<
+	$(CC) $(COMPILE) $(FLOOR_OPT) $(TOP_ASM) -MMD -MP -c -o $@ $<
+
+$(foreach f,$(HOT_FLOORS),$(BUILD)/obj/src/$(f)/%.o): FLOOR_OPT := $(HOT)
 
 # The demo's page is included as it is, by assembler text that only plain code may hold.
 $(BUILD)/obj/src/app/demo_page.o: TOP_ASM := $(PLAIN)

@@ -32,7 +32,7 @@ void arena_init_in(struct arena *a, struct pool *chunks, size_t max, void *room,
 /* Runs clean-ups in reverse order, frees everything, ready for use again (without the room). */
 void arena_fini(struct arena *a);
 /* The rest of arena_alloc: no bytes, too many, or a new chunk. */
-void *arena_alloc_slow(struct arena *a, size_t n) __attribute__((warn_unused_result));
+RARE void *arena_alloc_slow(struct arena *a, size_t n) __attribute__((warn_unused_result));
 /* n bytes aligned to 16, not zeroed; larger than a chunk is served from the heap and
  * charged. NULL when max or the account refuses: the caller answers fault MEMORY. */
 __attribute__((warn_unused_result)) static inline void *arena_alloc(struct arena *a, size_t n)

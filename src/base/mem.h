@@ -60,9 +60,9 @@ struct mem_account {
 #define MEM_LEASE (256u * 1024)
 
 /* The rest of mem_charge: leases, refuses, fails on demand. */
-bool mem_charge_slow(struct mem_account *a, size_t n);
+RARE bool mem_charge_slow(struct mem_account *a, size_t n);
 /* The rest of mem_credit: returns surplus leases. */
-void mem_credit_slow(struct mem_account *a, size_t n);
+RARE void mem_credit_slow(struct mem_account *a, size_t n);
 /* Charges n bytes; false when the limit would be passed (nothing charged). */
 static inline bool mem_charge(struct mem_account *a, size_t n)
 {

@@ -6,9 +6,13 @@
 
 /* Prints and aborts. */
 _Noreturn void panic_at(const char *file, int line, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+    __attribute__((cold, format(printf, 3, 4)));
 /* Notes the running step's name for panics of this thread (a pointer store). */
 void panic_step(const char *name);
+
+/* Marks functions that a request in good order never calls: they are kept out of the code around
+ * them, and the way to them is taken for unlikely. */
+#define RARE __attribute__((cold, noinline))
 
 #define panic(...) panic_at(__FILE__, __LINE__, __VA_ARGS__)
 /* Always on: invariants whose breach would corrupt memory or mix messages. */

@@ -23,9 +23,9 @@ void pool_init(struct pool *p, size_t size, uint32_t keep, struct mem_account *a
 /* Frees parked objects; nothing may be handed out. */
 void pool_fini(struct pool *p);
 /* An object from the heap (pool_get, when none is parked). */
-void *pool_fresh(struct pool *p);
+RARE void *pool_fresh(struct pool *p);
 /* Gives an object to the heap (pool_put, when enough are parked). */
-void pool_discard(struct pool *p, void *object);
+RARE void pool_discard(struct pool *p, void *object);
 /* An object, not zeroed; NULL when the account refuses. */
 __attribute__((warn_unused_result)) static inline void *pool_get(struct pool *p)
 {

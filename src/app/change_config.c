@@ -317,6 +317,7 @@ static bool change(struct server *s, struct config *c, enum live_mode mode, enum
 {
     struct live_next next;
     struct snapshot *made = NULL;
+    live_settle(&s->live); /* it comes after what is being kept */
     if (load_changes(s, c, mode, &next, &out->why))
         made = prepare(s, c, &next, &out->why);
     if (!made) {
@@ -439,10 +440,13 @@ static bool live_hold(void *arg, struct str upstream, struct str state)
 
 bool server_begin_config(struct server *s, struct config *c, char **why)
 {
-    static const struct live_ops ops = {live_prepare, live_derive, live_use, live_drop, live_hold};
+    static const struct live_ops ops = {live_prepare, live_derive,        live_use,
+                                        live_drop,    server_write_state, server_settle_state,
+                                        live_hold};
     struct live_next next;
     struct snapshot *made = NULL;
     live_init(&s->live, &feature_registry, &ops, s);
+    s->jobs = c->loaded->file->state_dir.n ? file_jobs_new(1) : NULL;
     bool follows = s->start->follows; /* then what cannot be had is no reason to lose anything */
     live_open(&s->live, c->loaded->file->state_dir, follows ? server_left_changes(s) : NULL);
     if (load_changes(s, c, follows ? LIVE_KEEP : LIVE_START, &next, why))

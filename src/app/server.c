@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "app/server_inside.h"
+#include "base/file_io.h"
 #include "base/log.h"
 #include "features/access_log.h"
 #include "features/registry.h"
@@ -276,6 +277,8 @@ static void end(struct server *s)
         }
         if (s->channel.fd >= 0)
             loop_remove(s->engine->loop, &s->channel);
+        live_settle(&s->live);
+        file_jobs_free(s->jobs);
         if (s->snapshot)
             snapshot_drop(s->snapshot);
         engine_free(s->engine);

@@ -21,6 +21,7 @@ struct file_stamp {
 };
 
 struct derived;
+struct write_job;
 
 struct server {
     struct watch channel; /* first */
@@ -38,6 +39,8 @@ struct server {
     struct figures_worker *figures; /* of page; owned */
     struct worker **workers;        /* of page; owned */
     struct live live;               /* what page reads and changes */
+    struct file_jobs *jobs;         /* writes what the API changes; NULL: this thread does */
+    struct write_job *writing;      /* a state file on its way to the disk; NULL: none */
     struct events *events;
     struct map states;        /* of endpoints, by name, at the last look */
     struct timer state_timer; /* of server_states.c */
@@ -95,6 +98,13 @@ struct derived *server_derive(struct server *s, const struct live_route *change)
 void server_use_derived(struct server *s, struct derived *d, const char *words);
 /* Drops it. */
 void server_drop_derived(struct derived *d);
+
+/* ---- change_write.c: the state file, written by another thread ------------------------------- */
+
+/* live_ops: writes bytes (taken), then calls live_written. False: it cannot. */
+bool server_write_state(void *arg, struct str dir, struct text *bytes);
+/* Waits for that. */
+void server_settle_state(void *arg);
 
 /* ---- server_states.c ------------------------------------------------------------------------- */
 

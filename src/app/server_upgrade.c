@@ -53,6 +53,7 @@ static void say(struct server *s, enum channel_kind kind, uint32_t number, int f
 static void freeze(struct server *s)
 {
     const struct file_stamp *f = &s->seen;
+    live_settle(&s->live);
     s->page.frozen = true;
     json_t *facts = json_pack("{s:O, s:[IIIII]}", "changes", s->live.list, "file",
                               (json_int_t) f->device, (json_int_t) f->inode, (json_int_t) f->size,
@@ -64,6 +65,7 @@ static void retire(struct server *s)
 {
     json_t *marks = json_array();
     health_marks_write(s->engine->checks, marks);
+    live_settle(&s->live);
     s->page.frozen = true;
     if (!s->stopping) {
         s->engine->succeeded = true;

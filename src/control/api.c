@@ -407,6 +407,8 @@ enum hook admin_api(struct exchange *x, void *arg)
         if (h != HOOK_PASS)
             return h;
     }
+    if (api_is_changing(c))
+        return api_changed(c);
     if (a->frozen && c->row->method != METHOD_GET)
         return api_problem(x, 503, "upgrade",
                            "a new program is about to take over: nothing may be changed until it "

@@ -13,6 +13,21 @@
 #define API_ARGS 3u
 #define API_BODY_MAX (16u << 20)
 
+struct api_call;
+/* The functions of the rows; each fills x->reply or waits. */
+typedef enum hook api_fn(struct api_call *c);
+
+/* What a change is about: a route or an endpoint of the upstream that the path names; and how it is
+ * answered once it is made. */
+struct api_about {
+    struct str route, endpoint;
+    bool removed;
+    uint16_t status;
+    api_fn *answer;
+};
+
+struct api_wait;
+
 struct api_call {
     struct exchange *x;
     struct admin *a;
@@ -22,10 +37,9 @@ struct api_call {
     json_t *json;             /* of the body; NULL: there was none */
     void *state;              /* of the row's function between calls; see api_keep */
     bool invited;
+    struct api_about about;
+    struct api_wait *wait; /* of a change that had to wait; NULL: none has */
 };
-
-/* The functions of the rows; each fills x->reply or waits. */
-typedef enum hook api_fn(struct api_call *c);
 
 struct api_row {
     uint8_t method;   /* enum method; GET serves HEAD, too */
@@ -83,6 +97,10 @@ extern api_fn api_exchanges, api_events;
 extern api_fn api_route_add, api_route_set, api_route_remove, api_endpoint_add, api_endpoint_set,
     api_endpoint_remove, api_drain, api_undrain, api_weights_set, api_weights_patch,
     api_breaker_set, api_changes_discard;
+/* The change that c made is being kept, or was: its answer, or waits. */
+enum hook api_changed(struct api_call *c);
+/* c made a change that is being kept, or was. */
+bool api_is_changing(const struct api_call *c);
 /* The text of the file in use: GET /v1/config?as=text. */
 enum hook api_config_text(struct api_call *c);
 /* Loads the file again; the answer comes when that is in use or refused. */

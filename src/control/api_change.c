@@ -1,32 +1,100 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* api_change.c: what the API changes: routes, endpoints, weights, breakers. Each function makes a
- * new list of changes of the present one and puts it to use, all or nothing, before it answers. */
+ * new list of changes of the present one and puts it to use, all or nothing, before it answers.
+ * Invariants:
+ * 1. While a change is being kept on the disk no other one is begun: calls wait for their turn, in
+ *    the order in which they came, and then begin anew.
+ * 2. A change goes on, whatever becomes of the call that made it. */
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "base/mem.h"
 #include "control/api.h"
 
-/* What a change is about: a route or an endpoint of the upstream that the path names. */
-struct about {
-    struct str route, endpoint;
-    bool removed;
+/* ---- waiting ------------------------------------------------------------------------------- */
+
+struct api_wait {
+    struct live_waiter waiter;
+    struct live *live;
+    struct exchange *x;
+    bool begun; /* a change of its own */
 };
 
-static enum live_result make(struct api_call *c, json_t *list, const struct about *about,
-                             const char *words, struct live_report *report)
+static void wake(struct live_waiter *w)
 {
-    if (about->route.n)
-        return live_change_route(c->a->live, list, about->route, about->removed ? NULL : c->json,
-                                 words, report);
-    return live_change(c->a->live, list, words, report);
+    exchange_wake(list_entry(w, struct api_wait, waiter)->x);
 }
 
-/* Makes list (taken) the changes in force. True: it is done; else the reply says why not. */
-static bool apply(struct api_call *c, json_t *list, struct about about, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+static void wait_drop(void *p)
+{
+    struct api_wait *w = p;
+    live_forget(w->live, &w->waiter);
+    mem_free(w->waiter.why);
+    mem_free(w);
+}
 
-static bool apply(struct api_call *c, json_t *list, struct about about, const char *format, ...)
+/* What c waits with; NULL: memory, the exchange has failed. */
+static struct api_wait *wait_of(struct api_call *c)
+{
+    if (c->wait)
+        return c->wait;
+    struct api_wait *w = mem_new(sizeof *w);
+    *w = (struct api_wait){.waiter.wake = wake, .live = c->a->live, .x = c->x};
+    if (api_keep(c->x, wait_drop, w))
+        c->wait = w;
+    return c->wait;
+}
+
+bool api_is_changing(const struct api_call *c)
+{
+    return c->wait && c->wait->begun;
+}
+
+/* ---- making a change ----------------------------------------------------------------------- */
+
+/* Answers: the change is made, or the report says why not. */
+static enum hook finish(struct api_call *c, enum live_result result, struct live_report *report)
+{
+    const struct conf_node *u = NULL;
+    if (result == LIVE_DONE)
+        return c->about.answer(c);
+    if (result == LIVE_INVALID && c->about.endpoint.n)
+        u = conf_tree_upstream(report->tree, c->arg[0]);
+    if (result == LIVE_INVALID)
+        report->subject = u ? conf_tree_endpoint(u, c->about.endpoint)
+                            : conf_tree_route(report->tree, c->about.route);
+    enum hook h = api_refused(c, result, report);
+    live_report_fini(report);
+    return h;
+}
+
+enum hook api_changed(struct api_call *c)
+{
+    struct live_waiter *w = &c->wait->waiter;
+    struct live_report report = {.why = w->why};
+    if (!w->over)
+        return HOOK_WAIT;
+    c->wait->begun = false;
+    w->why = NULL;
+    return finish(c, w->result, &report);
+}
+
+static enum live_result make(struct api_call *c, const struct live_order *order,
+                             struct live_report *report)
+{
+    const struct api_about *about = &c->about;
+    if (about->route.n)
+        return live_change_route(c->a->live, order, about->route, about->removed ? NULL : c->json,
+                                 report);
+    return live_change(c->a->live, order, report);
+}
+
+/* Makes list (taken) the changes in force and answers, or waits for that or for its turn. */
+static enum hook apply(struct api_call *c, json_t *list, struct api_about about, const char *format,
+                       ...) __attribute__((format(printf, 4, 5)));
+
+static enum hook apply(struct api_call *c, json_t *list, struct api_about about, const char *format,
+                       ...)
 {
     struct live_report report;
     char words[512];
@@ -34,18 +102,18 @@ static bool apply(struct api_call *c, json_t *list, struct about about, const ch
     va_start(args, format);
     vsnprintf(words, sizeof words, format, args);
     va_end(args);
-    enum live_result result = make(c, list, &about, words, &report);
-    if (result == LIVE_DONE)
-        return true;
-    const struct conf_node *u = NULL;
-    if (result == LIVE_INVALID && about.endpoint.n)
-        u = conf_tree_upstream(report.tree, c->arg[0]);
-    if (result == LIVE_INVALID)
-        report.subject =
-            u ? conf_tree_endpoint(u, about.endpoint) : conf_tree_route(report.tree, about.route);
-    (void) api_refused(c, result, &report);
-    live_report_fini(&report);
-    return false;
+    c->about = about;
+    struct api_wait *w = wait_of(c);
+    if (!w || live_busy(c->a->live)) {
+        json_decref(list);
+        if (w)
+            live_wait(c->a->live, &w->waiter);
+        return w ? HOOK_WAIT : HOOK_FAIL;
+    }
+    struct live_order order = {list, words, &w->waiter};
+    enum live_result result = make(c, &order, &report);
+    w->begun = result == LIVE_WAITS;
+    return w->begun ? HOOK_WAIT : finish(c, result, &report);
 }
 
 /* "kept": whether a restart knows of it. */
@@ -63,18 +131,30 @@ static enum hook done(struct api_call *c)
 }
 
 /* Answers with a part of the configuration after its change. */
-static enum hook done_with(struct api_call *c, uint16_t status, const char *what,
-                           const struct conf_node *n)
+static enum hook done_with(struct api_call *c, const char *what, const struct conf_node *n)
 {
     struct text t = {0};
+    if (!n) /* another change took it away before this was told */
+        return done(c);
     begin_answer(c, &t);
     text_addf(&t, ",\"%s\":", what);
     conf_node_print(n, &t);
     text_add(&t, STR("}"));
     uint64_t hash = conf_node_hash(n);
-    enum hook h = api_json(c, status, &t);
+    enum hook h = api_json(c, c->about.status, &t);
     api_tag(c, hash);
     return h;
+}
+
+static enum hook route_done(struct api_call *c)
+{
+    return done_with(c, "route", conf_tree_route(live_now(c->a->live), c->about.route));
+}
+
+static enum hook endpoint_done(struct api_call *c)
+{
+    const struct conf_node *u = conf_tree_upstream(live_now(c->a->live), c->arg[0]);
+    return done_with(c, "endpoint", u ? conf_tree_endpoint(u, c->about.endpoint) : NULL);
 }
 
 /* ---- routes -------------------------------------------------------------------------------- */
@@ -162,10 +242,8 @@ static enum hook set_route(struct api_call *c, struct str name)
         return api_problem(c->x, 409, "name-taken", "there is a route \"%.*s\" already",
                            STR_ARG(other));
     json_t *list = changes_set_route(l->list, live_base(l), now, name, outer, c->json);
-    if (!apply(c, list, (struct about){.route = name}, "route \"%.*s\": %s", STR_ARG(name),
-               old ? "replaced" : "added"))
-        return HOOK_REPLY;
-    return done_with(c, old ? 200 : 201, "route", conf_tree_route(live_now(l), name));
+    struct api_about about = {.route = name, .status = old ? 200 : 201, .answer = route_done};
+    return apply(c, list, about, "route \"%.*s\": %s", STR_ARG(name), old ? "replaced" : "added");
 }
 
 enum hook api_route_set(struct api_call *c)
@@ -203,10 +281,8 @@ enum hook api_route_remove(struct api_call *c)
         return api_problem(c->x, 404, "no-such-route", "there is no route \"%.*s\"",
                            STR_ARG(c->arg[0]));
     json_t *list = changes_remove_route(l->list, live_base(l), now, c->arg[0]);
-    if (!apply(c, list, (struct about){.route = c->arg[0], .removed = true},
-               "route \"%.*s\": removed", STR_ARG(c->arg[0])))
-        return HOOK_REPLY;
-    return done(c);
+    struct api_about about = {.route = c->arg[0], .removed = true, .answer = done};
+    return apply(c, list, about, "route \"%.*s\": removed", STR_ARG(c->arg[0]));
 }
 
 /* ---- endpoints ----------------------------------------------------------------------------- */
@@ -218,11 +294,10 @@ static enum hook set_endpoint(struct api_call *c, const struct conf_node *u, str
     if (!api_matches(c, old, old ? conf_node_hash(old) : 0))
         return HOOK_REPLY;
     json_t *list = changes_set_endpoint(l->list, live_base(l), c->arg[0], address, c->json);
-    if (!apply(c, list, (struct about){.endpoint = address}, "upstream \"%.*s\", endpoint %.*s: %s",
-               STR_ARG(c->arg[0]), STR_ARG(address), old ? "replaced" : "added"))
-        return HOOK_REPLY;
-    u = conf_tree_upstream(live_now(l), c->arg[0]);
-    return done_with(c, old ? 200 : 201, "endpoint", conf_tree_endpoint(u, address));
+    struct api_about about = {
+        .endpoint = address, .status = old ? 200 : 201, .answer = endpoint_done};
+    return apply(c, list, about, "upstream \"%.*s\", endpoint %.*s: %s", STR_ARG(c->arg[0]),
+                 STR_ARG(address), old ? "replaced" : "added");
 }
 
 enum hook api_endpoint_set(struct api_call *c)
@@ -269,10 +344,9 @@ enum hook api_endpoint_remove(struct api_call *c)
     if (!endpoint_of(c))
         return HOOK_REPLY;
     json_t *list = changes_set_endpoint(l->list, live_base(l), c->arg[0], c->arg[1], NULL);
-    if (!apply(c, list, (struct about){0}, "upstream \"%.*s\", endpoint %.*s: removed",
-               STR_ARG(c->arg[0]), STR_ARG(c->arg[1])))
-        return HOOK_REPLY;
-    return done(c);
+    struct api_about about = {.answer = done};
+    return apply(c, list, about, "upstream \"%.*s\", endpoint %.*s: removed", STR_ARG(c->arg[0]),
+                 STR_ARG(c->arg[1]));
 }
 
 static enum hook drain(struct api_call *c, bool drained)
@@ -281,11 +355,9 @@ static enum hook drain(struct api_call *c, bool drained)
     if (!endpoint_of(c))
         return HOOK_REPLY;
     json_t *list = changes_drain(l->list, live_base(l), c->arg[0], c->arg[1], drained);
-    if (!apply(c, list, (struct about){.endpoint = c->arg[1]},
-               "upstream \"%.*s\", endpoint %.*s: %s", STR_ARG(c->arg[0]), STR_ARG(c->arg[1]),
-               drained ? "drained" : "no longer drained"))
-        return HOOK_REPLY;
-    return done(c);
+    struct api_about about = {.endpoint = c->arg[1], .answer = done};
+    return apply(c, list, about, "upstream \"%.*s\", endpoint %.*s: %s", STR_ARG(c->arg[0]),
+                 STR_ARG(c->arg[1]), drained ? "drained" : "no longer drained");
 }
 
 enum hook api_drain(struct api_call *c)
@@ -354,9 +426,8 @@ static enum hook weigh(struct api_call *c, bool all)
         json_decref(list);
         list = next;
     }
-    if (!apply(c, list, (struct about){0}, "upstream \"%.*s\": weights set", STR_ARG(c->arg[0])))
-        return HOOK_REPLY;
-    return api_weights(c);
+    struct api_about about = {.answer = api_weights};
+    return apply(c, list, about, "upstream \"%.*s\": weights set", STR_ARG(c->arg[0]));
 }
 
 enum hook api_weights_set(struct api_call *c)
@@ -388,17 +459,15 @@ enum hook api_breaker_set(struct api_call *c)
                            STR_ARG(c->arg[0]));
     if (!str_eq(word, STR("auto")))
         kept = str_eq(word, STR("open")) ? STR("open") : STR("closed");
-    if (!apply(c, changes_hold(l->list, c->arg[0], kept), (struct about){0},
-               "upstream \"%.*s\": breaker %s", STR_ARG(c->arg[0]), state))
-        return HOOK_REPLY;
-    return done(c);
+    struct api_about about = {.answer = done};
+    return apply(c, changes_hold(l->list, c->arg[0], kept), about, "upstream \"%.*s\": breaker %s",
+                 STR_ARG(c->arg[0]), state);
 }
 
 enum hook api_changes_discard(struct api_call *c)
 {
     if (!api_tree(c) || !api_config_matches(c))
         return HOOK_REPLY;
-    if (!apply(c, json_array(), (struct about){0}, "changes made at run time: all discarded"))
-        return HOOK_REPLY;
-    return done(c);
+    struct api_about about = {.answer = done};
+    return apply(c, json_array(), about, "changes made at run time: all discarded");
 }

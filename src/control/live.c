@@ -20,6 +20,7 @@ void live_init(struct live *l, const struct feature_set *features, const struct 
                        .ops_arg = arg,
                        .list = json_array(),
                        .number = (uint64_t) clock_wall()};
+    list_init(&l->turn);
 }
 
 static void forget_trees(struct live *l)
@@ -112,24 +113,6 @@ static void hold_breakers(struct live *l, const json_t *list, const json_t *but,
     }
 }
 
-/* Keeps list on the disk and puts what was prepared to use; both are taken. */
-static enum live_result keep(struct live *l, json_t *list, void *prepared, const char *words,
-                             struct live_report *report)
-{
-    if (l->dir.n && !state_file_write(l->dir, list, &report->why)) {
-        l->ops->drop(l->ops_arg, prepared);
-        json_decref(list);
-        return LIVE_DISK;
-    }
-    l->ops->use(l->ops_arg, prepared, words);
-    hold_breakers(l, l->list, list, false);
-    hold_breakers(l, list, l->list, true);
-    json_decref(l->list);
-    l->list = list;
-    l->number++;
-    return LIVE_DONE;
-}
-
 static void use_tree(struct live *l, struct conf_tree *now)
 {
     conf_tree_unref(l->now);
@@ -137,22 +120,141 @@ static void use_tree(struct live *l, struct conf_tree *now)
     l->edits = 0;
 }
 
-enum live_result live_change(struct live *l, json_t *list, const char *words,
+/* A change that was judged and is not in use yet; owns what it has. */
+struct live_pending {
+    json_t *list;
+    void *prepared;
+    char *words;
+    struct conf_tree *tree; /* NULL: one route changes */
+    char *name;             /* of that */
+    json_t *route;          /* NULL: it goes */
+    struct live_waiter *waiter;
+};
+
+static void pending_free(struct live_pending *p)
+{
+    json_decref(p->list);
+    json_decref(p->route);
+    conf_tree_unref(p->tree);
+    mem_free(p->words);
+    mem_free(p->name);
+    mem_free(p);
+}
+
+static void edit_tree(struct live *l, struct str name, const json_t *route);
+
+/* The change is kept: it is in use from here on. */
+static void put_to_use(struct live *l, struct live_pending *p)
+{
+    l->ops->use(l->ops_arg, p->prepared, p->words);
+    hold_breakers(l, l->list, p->list, false);
+    hold_breakers(l, p->list, l->list, true);
+    json_decref(l->list);
+    l->list = json_incref(p->list);
+    l->number++;
+    if (p->tree)
+        use_tree(l, conf_tree_ref(p->tree));
+    else
+        edit_tree(l, str_c(p->name), p->route);
+    pending_free(p);
+}
+
+static void give_up(struct live *l, struct live_pending *p)
+{
+    l->ops->drop(l->ops_arg, p->prepared);
+    pending_free(p);
+}
+
+/* Keeps p (taken) on the disk and puts it to use, now or when live_written says so. */
+static enum live_result keep(struct live *l, struct live_pending *p, struct live_report *report)
+{
+    struct text bytes = {0};
+    if (l->dir.n == 0) {
+        put_to_use(l, p);
+        return LIVE_DONE;
+    }
+    bool good = state_file_text(p->list, &bytes, &report->why);
+    if (good && p->waiter && l->ops->write) {
+        l->pending = p;
+        if (l->ops->write(l->ops_arg, l->dir, &bytes))
+            return LIVE_WAITS;
+        l->pending = NULL;
+    }
+    good = good && state_file_put(l->dir, text_str(&bytes), &report->why);
+    text_fini(&bytes);
+    if (good)
+        put_to_use(l, p);
+    else
+        give_up(l, p);
+    return good ? LIVE_DONE : LIVE_DISK;
+}
+
+void live_written(struct live *l, bool good, char *why)
+{
+    struct live_pending *p = l->pending;
+    struct live_waiter *w = p->waiter;
+    l->pending = NULL;
+    if (good)
+        put_to_use(l, p);
+    else
+        give_up(l, p);
+    if (w) {
+        w->over = true;
+        w->result = good ? LIVE_DONE : LIVE_DISK;
+        w->why = why;
+        w->wake(w);
+    } else {
+        mem_free(why);
+    }
+    for (struct list_node *node; (node = list_pop_front(&l->turn));) {
+        w = list_entry(node, struct live_waiter, node);
+        w->wake(w);
+    }
+}
+
+void live_wait(struct live *l, struct live_waiter *w)
+{
+    if (!list_linked(&w->node))
+        list_push_back(&l->turn, &w->node);
+}
+
+void live_forget(struct live *l, struct live_waiter *w)
+{
+    list_remove(&w->node);
+    if (l->pending && l->pending->waiter == w)
+        l->pending->waiter = NULL;
+}
+
+void live_settle(struct live *l)
+{
+    if (l->pending)
+        l->ops->settle(l->ops_arg);
+}
+
+static struct live_pending *pending_new(const struct live_order *o, void *prepared)
+{
+    struct live_pending *p = mem_new(sizeof *p);
+    *p = (struct live_pending){.list = o->list,
+                               .prepared = prepared,
+                               .words = mem_strdup(str_c(o->words)),
+                               .waiter = o->waiter};
+    return p;
+}
+
+enum live_result live_change(struct live *l, const struct live_order *order,
                              struct live_report *report)
 {
     *report = (struct live_report){0};
-    struct conf_loaded *made = judge(l, list, live_base(l), l->name, report);
+    struct conf_loaded *made = judge(l, order->list, live_base(l), l->name, report);
     void *prepared = made ? l->ops->prepare(l->ops_arg, made, &report->why) : NULL;
     if (!prepared) {
-        json_decref(list);
+        json_decref(order->list);
         return made ? LIVE_REFUSED : LIVE_INVALID;
     }
-    enum live_result result = keep(l, list, prepared, words, report);
-    if (result == LIVE_DONE) {
-        use_tree(l, report->tree);
-        report->tree = NULL;
-    }
-    return result;
+    struct live_pending *p = pending_new(order, prepared);
+    p->tree = report->tree;
+    report->tree = NULL;
+    return keep(l, p, report);
 }
 
 /* ---- one route ----------------------------------------------------------------------------- */
@@ -211,18 +313,17 @@ static void edit_tree(struct live *l, struct str name, const json_t *route)
     conf_errors_fini(&e);
 }
 
-enum live_result live_change_route(struct live *l, json_t *list, struct str name,
-                                   const json_t *route, const char *words,
-                                   struct live_report *report)
+enum live_result live_change_route(struct live *l, const struct live_order *order, struct str name,
+                                   const json_t *route, struct live_report *report)
 {
     *report = (struct live_report){0};
     void *prepared = l->ops->derive && in_place(l, name, route) ? derive(l, name, route) : NULL;
     if (!prepared)
-        return live_change(l, list, words, report);
-    enum live_result result = keep(l, list, prepared, words, report);
-    if (result == LIVE_DONE)
-        edit_tree(l, name, route);
-    return result;
+        return live_change(l, order, report);
+    struct live_pending *p = pending_new(order, prepared);
+    p->name = mem_strdup(name);
+    p->route = json_incref((json_t *) (uintptr_t) route);
+    return keep(l, p, report);
 }
 
 void live_report_fini(struct live_report *r)

@@ -6,6 +6,8 @@
 #ifndef WEIR_CONTROL_LIVE_H
 #define WEIR_CONTROL_LIVE_H
 
+#include "base/list.h"
+#include "base/text.h"
 #include "control/changes.h"
 #include "control/conf_load.h"
 
@@ -26,9 +28,34 @@ struct live_ops {
     /* Puts it to use, or drops it. words: what changes, one a line. */
     void (*use)(void *arg, void *prepared, const char *words);
     void (*drop)(void *arg, void *prepared);
+    /* Makes bytes (taken when it returns true) what the state file in dir holds, on another thread,
+     * then calls live_written. False: it cannot; NULL: neither. */
+    bool (*write)(void *arg, struct str dir, struct text *bytes);
+    /* Waits until that is over: live_written was called. */
+    void (*settle)(void *arg);
     /* Holds the breaker of an upstream open or closed, or lets it go. False: there is none. */
     bool (*hold)(void *arg, struct str upstream, struct str state);
 };
+
+/* What became of a change. */
+enum live_result {
+    LIVE_DONE,
+    LIVE_INVALID, /* errors has what is wrong */
+    LIVE_REFUSED, /* the engine's owner; why */
+    LIVE_DISK,    /* it cannot be kept; why */
+    LIVE_WAITS,   /* it is being kept: the waiter is told what becomes of it */
+};
+
+/* Who waits for its turn to change something, or for its own change; forgotten before it goes. */
+struct live_waiter {
+    struct list_node node;
+    void (*wake)(struct live_waiter *w); /* it is its turn, or its change is over */
+    bool over;
+    enum live_result result; /* of the change that is over */
+    char *why;               /* of LIVE_DISK; mem_free */
+};
+
+struct live_pending;
 
 struct live {
     const struct feature_set *features;
@@ -39,17 +66,11 @@ struct live {
     struct str dir;         /* state_dir, owned; empty: changes last as long as the process */
     struct conf_tree *base; /* made when it is first asked for */
     struct conf_tree *now;
-    json_t *list;    /* changes */
-    uint64_t number; /* grows with each change and load, and from process to process */
-    size_t edits;    /* made in now since it was made */
-};
-
-/* Why a change was not made. */
-enum live_result {
-    LIVE_DONE,
-    LIVE_INVALID, /* errors has what is wrong */
-    LIVE_REFUSED, /* the engine's owner; why */
-    LIVE_DISK,    /* it cannot be kept; why */
+    json_t *list;                 /* changes */
+    uint64_t number;              /* grows with each change and load, and from process to process */
+    size_t edits;                 /* made in now since it was made */
+    struct live_pending *pending; /* a change that is being kept; NULL: none */
+    struct list turn;             /* waiters for their turn */
 };
 
 struct live_report {
@@ -68,14 +89,34 @@ void live_fini(struct live *l);
 struct conf_tree *live_now(struct live *l);
 /* What the file says. */
 struct conf_tree *live_base(struct live *l);
-/* Makes list (taken) the changes in force. words: what that does, for the log and events. */
-enum live_result live_change(struct live *l, json_t *list, const char *words,
+/* A change is being kept: no other one may be made until that is over. */
+static inline bool live_busy(const struct live *l)
+{
+    return l->pending != NULL;
+}
+/* w is woken when it is its turn to change something: while l is busy. */
+void live_wait(struct live *l, struct live_waiter *w);
+/* Nobody waits there any more; a change that was begun goes on. */
+void live_forget(struct live *l, struct live_waiter *w);
+/* Waits, if l is busy, until it is not: blocks. */
+void live_settle(struct live *l);
+/* The change that was being kept is on the disk, or not (why, taken). */
+void live_written(struct live *l, bool good, char *why);
+/* What is to be: list (taken) in force. words: what that does, for the log and events. waiter: who
+ * waits if keeping it takes time; NULL: nobody, it blocks. */
+struct live_order {
+    json_t *list;
+    const char *words;
+    struct live_waiter *waiter;
+};
+
+/* Makes the list of the order the changes in force; l is not busy. */
+enum live_result live_change(struct live *l, const struct live_order *order,
                              struct live_report *report);
-/* The same where list says that one route is another (route NULL: it goes) and nothing else: among
+/* The same where it says that one route is another (route NULL: it goes) and nothing else: among
  * many routes it is as quick as among few, where the route and its place are simple. */
-enum live_result live_change_route(struct live *l, json_t *list, struct str name,
-                                   const json_t *route, const char *words,
-                                   struct live_report *report);
+enum live_result live_change_route(struct live *l, const struct live_order *order, struct str name,
+                                   const json_t *route, struct live_report *report);
 /* What becomes of the changes when the file says other things than it did when they were made. */
 enum live_mode {
     LIVE_ASK,     /* the load is refused, and says what the file would override */

@@ -54,7 +54,7 @@ static bool hold(void *arg, struct str upstream, struct str state)
     return true;
 }
 
-static const struct live_ops ops = {prepare, NULL, use, drop, hold};
+static const struct live_ops ops = {prepare, NULL, use, drop, NULL, NULL, hold};
 
 /* What a test works on. */
 struct fixture {
@@ -133,7 +133,8 @@ static char *route_json(struct fixture *f, const char *format)
 
 static enum live_result change(struct fixture *f, const char *json, struct live_report *r)
 {
-    return live_change(&f->live, json_of(json), "words", r);
+    struct live_order order = {json_of(json), "words", NULL};
+    return live_change(&f->live, &order, r);
 }
 
 static void change_route(struct fixture *f, const char *format)

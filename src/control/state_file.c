@@ -21,21 +21,33 @@ static int add_piece(const char *piece, size_t n, void *arg)
     return 0;
 }
 
-bool state_file_write(struct str dir, const json_t *list, char **why)
+bool state_file_text(const json_t *list, struct text *bytes, char **why)
 {
-    struct text body = {0}, whole = {0};
-    char *path = mem_strdup(dir);
+    struct text body = {0};
     bool good = json_dump_callback(list, add_piece, &body, JSON_INDENT(1)) == 0;
     text_add(&body, STR("\n"));
-    text_addf(&whole, "weir-changes %d %016" PRIx64 " %zu\n", VERSION,
+    text_addf(bytes, "weir-changes %d %016" PRIx64 " %zu\n", VERSION,
               str_stable_hash(text_str(&body), VERSION), body.n);
-    text_add(&whole, text_str(&body));
+    text_add(bytes, text_str(&body));
+    text_fini(&body);
     if (!good)
         *why = mem_printf("the changes cannot be written as JSON");
-    good = good && file_replace(path, STATE_FILE_NAME, text_str(&whole), why);
-    text_fini(&body);
-    text_fini(&whole);
+    return good;
+}
+
+bool state_file_put(struct str dir, struct str bytes, char **why)
+{
+    char *path = mem_strdup(dir);
+    bool good = file_replace(path, STATE_FILE_NAME, bytes, why);
     mem_free(path);
+    return good;
+}
+
+bool state_file_write(struct str dir, const json_t *list, char **why)
+{
+    struct text bytes = {0};
+    bool good = state_file_text(list, &bytes, why) && state_file_put(dir, text_str(&bytes), why);
+    text_fini(&bytes);
     return good;
 }
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* state_file: the changes made at run time, on disk: written whole to a new file that takes the old
  * one's name, so that a reader sees one of the two, whenever the power fails or the process is
- * killed. Called by the main thread, which it blocks for the time of two fsyncs. */
+ * killed. Whoever writes is blocked for the time of two fsyncs. */
 #ifndef WEIR_CONTROL_STATE_FILE_H
 #define WEIR_CONTROL_STATE_FILE_H
 
 #include <jansson.h>
 #include <stdbool.h>
 
-#include "base/str.h"
+#include "base/text.h"
 
 /* What the file is called in state_dir. */
 #define STATE_FILE_NAME "changes.json"
@@ -16,6 +16,10 @@
 /* Makes list what the directory holds; when it returns true, that is on the disk. False: *why
  * (mem_free), and the file is as before. */
 bool state_file_write(struct str dir, const json_t *list, char **why);
+/* The first half of that: the file's bytes, added to bytes. False: *why. */
+bool state_file_text(const json_t *list, struct text *bytes, char **why);
+/* The second: they are the file's, on the disk. Any thread. False: *why. */
+bool state_file_put(struct str dir, struct str bytes, char **why);
 /* What the directory holds; an empty list when there is no file. A file that cannot be understood
  * is moved aside and *why (mem_free) says so; then the list is empty. NULL: it is there and cannot
  * be read at all; *why. For json_decref. */

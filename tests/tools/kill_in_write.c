@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kill_in_write: preloaded into Weir, kills it by SIGKILL at a chosen point of writing its state
  * file, once: when the file that KILL_ORDER names holds a number, that many points are passed (each
- * write, sync and rename has one before and one behind, and writes come in halves). */
+ * write, sync and rename has one before and one behind, and writes come in halves). While the file
+ * that HOLD_SYNC names is there, syncs do not return (20 s at most): a slow disk. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -52,6 +53,9 @@ ssize_t write(int fd, const void *p, size_t n)
 int fsync(int fd)
 {
     int (*real)(int) = dlsym(RTLD_NEXT, "fsync");
+    const char *hold = getenv("HOLD_SYNC");
+    for (int i = 0; hold && access(hold, F_OK) == 0 && i < 2000; i++)
+        usleep(10000);
     point();
     int result = real(fd);
     point();

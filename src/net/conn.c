@@ -309,18 +309,23 @@ bool conn_is_quiet(struct conn *c)
 
 /* ---- splice ---------------------------------------------------------------------------------- */
 
+bool pipe_resize(struct pipe_pair *p, size_t cap)
+{
+    /* Refused beyond /proc/sys/fs/pipe-max-size or the user's quota. */
+    int got = fcntl(p->wr, F_SETPIPE_SZ, (int) cap);
+    if (got > 0)
+        p->cap = (size_t) got;
+    return got > 0;
+}
+
 bool pipe_open(struct pipe_pair *p, size_t cap)
 {
     int fds[2];
     if (pipe2(fds, O_NONBLOCK | O_CLOEXEC) < 0)
         return false;
     *p = (struct pipe_pair){.rd = fds[0], .wr = fds[1], .cap = PIPE_DEFAULT_CAP};
-    if (cap > p->cap) {
-        /* Refused beyond /proc/sys/fs/pipe-max-size or the user's quota: then a small one. */
-        int got = fcntl(p->wr, F_SETPIPE_SZ, (int) cap);
-        if (got > 0)
-            p->cap = (size_t) got;
-    }
+    if (cap > p->cap)
+        pipe_resize(p, cap);
     return true;
 }
 

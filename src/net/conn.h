@@ -115,6 +115,8 @@ struct pipe_pair {
 };
 /* Opens a pipe of about cap bytes; false: no fds. */
 bool pipe_open(struct pipe_pair *p, size_t cap) __attribute__((warn_unused_result));
+/* Makes it hold about cap bytes; false: refused, or what is in it would not fit. */
+bool pipe_resize(struct pipe_pair *p, size_t cap);
 /* Closes both ends. */
 void pipe_close(struct pipe_pair *p);
 /* Socket to pipe, at most max bytes. IO_AGAIN with bytes in the pipe may mean a full pipe: drain it

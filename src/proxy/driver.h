@@ -107,8 +107,6 @@ void pump_start(struct pump *p, struct exchange *x, enum direction dir, struct l
 enum pump_verdict pump_run(struct pump *p, struct exchange *x);
 /* Ends the sink's message with these trailers (NULL: none): PUMP_DONE, or PUMP_SINK_ERR. */
 enum pump_verdict pump_end(struct pump *p, struct exchange *x, struct fields *trailers);
-/* Gives a pipe back to the worker when it is empty, else closes it. */
-void pipe_park(struct worker *w, struct pipe_pair *p);
 /* Drops what it holds. */
 void pump_stop(struct pump *p, struct exchange *x);
 /* The message ended before all of it was written: gives the source credit for what has been. To be

@@ -14,12 +14,11 @@
 #include "proxy/driver.h"
 #include "proxy/hop.h"
 
-#define READS_A_RUN 16          /* then the other exchanges get their turn */
-#define SPLICE_MIN 65536u       /* smaller bodies are cheaper by copy */
-#define PIPE_BYTES (64u * 1024) /* what the kernel gives without a quota */
-#define PIPES_PARKED 64u
-#define READ_LEAST 2048u /* a share that is nearly used up is not taken byte by byte */
-#define NOT_WORTH 2048u  /* so few bytes of an ended message: credit before they have left */
+#define READS_A_RUN 16 /* then the other exchanges get their turn */
+#define SPLICED_A_RUN PIPE_LARGE
+#define SPLICE_MIN 65536u /* smaller bodies are cheaper by copy */
+#define READ_LEAST 2048u  /* a share that is nearly used up is not taken byte by byte */
+#define NOT_WORTH 2048u   /* so few bytes of an ended message: credit before they have left */
 
 static enum pump_verdict end_message(struct pump *p, struct exchange *x);
 
@@ -213,53 +212,6 @@ static bool may_splice(struct pump *p, struct exchange *x)
     return raw != UINT64_MAX || (x->step == STEP_TUNNEL && p->bytes && !from->last_short);
 }
 
-static struct pipe_pair *pipe_take(struct worker *w)
-{
-    if (w->n_pipes) {
-        struct pipe_pair *p = w->pipes;
-        w->pipes = p->next;
-        w->n_pipes--;
-        return p;
-    }
-    if (!mem_charge(&w->account, PIPE_BYTES))
-        return NULL;
-    struct pipe_pair *p = mem_new(sizeof(*p));
-    if (!pipe_open(p, PIPE_BYTES)) {
-        mem_credit(&w->account, PIPE_BYTES);
-        mem_free(p);
-        return NULL;
-    }
-    return p;
-}
-
-static void pipe_drop(struct worker *w, struct pipe_pair *p)
-{
-    pipe_close(p);
-    mem_credit(&w->account, PIPE_BYTES);
-    mem_free(p);
-}
-
-void pipe_park(struct worker *w, struct pipe_pair *p)
-{
-    if (p->bytes || w->n_pipes >= PIPES_PARKED) {
-        pipe_drop(w, p);
-        return;
-    }
-    p->next = w->pipes;
-    w->pipes = p;
-    w->n_pipes++;
-}
-
-void pipes_free(struct worker *w)
-{
-    while (w->pipes) {
-        struct pipe_pair *p = w->pipes;
-        w->pipes = p->next;
-        pipe_drop(w, p);
-    }
-    w->n_pipes = 0;
-}
-
 /* Bytes spliced into the sink are counted as if they had been written. */
 static enum io splice_out(struct pump *p, struct exchange *x, bool more)
 {
@@ -283,9 +235,8 @@ static enum io splice_in(struct pump *p, struct exchange *x, struct conn *from, 
 {
     struct stats *stats = x->worker->stats;
     size_t n = 0;
-    size_t room = p->pipe->cap - p->pipe->bytes;
-    if (!p->pipe->bytes)
-        p->sink->last_out = loop_now(x->worker->loop); /* what comes in waits from now on */
+    size_t room = p->pipe->cap;                    /* it is empty */
+    p->sink->last_out = loop_now(x->worker->loop); /* what comes in waits from now on */
     enum io io = conn_splice_in(from, p->pipe, raw < room ? (size_t) raw : room, &n);
     if (io == IO_OK) {
         p->source->ops->spliced(p->source, true, n);
@@ -298,7 +249,7 @@ static enum io splice_in(struct pump *p, struct exchange *x, struct conn *from, 
 static enum pump_verdict splice_pause(struct pump *p, struct exchange *x, enum pump_verdict v)
 {
     if (p->pipe && !p->pipe->bytes) {
-        pipe_park(x->worker, p->pipe);
+        pipe_park(&x->worker->pipes, p->pipe);
         p->pipe = NULL;
     }
     return v;
@@ -314,23 +265,32 @@ static enum pump_verdict splice_broken(struct pump *p, struct exchange *x, bool 
     return splice_pause(p, x, source ? PUMP_SOURCE_ERR : PUMP_SINK_ERR);
 }
 
+/* A reader that keeps up gets a large pipe, as far as the route's buffer allows. */
+static bool wants_large(const struct pump *p, const struct exchange *x, uint64_t raw)
+{
+    const struct buffer_conf *b = &x->route->settings->buffer;
+    return !p->stalled && raw > PIPE_SMALL && b->strategy != BUFFER_NONE &&
+           (uint64_t) b->size >= PIPE_LARGE;
+}
+
 /* Moves bytes socket -> pipe -> socket while both sides let it. Back to COPY for the end. */
 static enum pump_verdict run_splice(struct pump *p, struct exchange *x)
 {
-    for (int i = 0; i < READS_A_RUN; i++) {
+    uint64_t until = p->bytes + SPLICED_A_RUN;
+    for (int i = 0; i < READS_A_RUN && p->bytes < until; i++) {
         uint64_t raw = 0;
         struct conn *from = p->source->ops->splice_source(p->source, &raw);
         if (!from && !(p->pipe && p->pipe->bytes)) {
             p->state = PUMP_COPY;
             return splice_pause(p, x, PUMP_DONE);
         }
-        if (!p->pipe && !(p->pipe = pipe_take(x->worker))) {
+        if (!p->pipe && !(p->pipe = pipe_take(&x->worker->pipes, wants_large(p, x, raw)))) {
             p->state = PUMP_COPY; /* no pipe to be had: copy */
             p->no_splice = true;
             return PUMP_DONE;
         }
         enum io in = IO_AGAIN;
-        if (from && p->pipe->bytes < p->pipe->cap)
+        if (from && !p->pipe->bytes)
             in = splice_in(p, x, from, raw);
         if (!p->pipe->bytes && in == IO_EOF && raw == UINT64_MAX) {
             p->state = PUMP_COPY; /* of a tunnel's direction: as for any other end */
@@ -346,7 +306,8 @@ static enum pump_verdict run_splice(struct pump *p, struct exchange *x)
             p->source->ops->splice_source(p->source, &left) && left > 0 && left != UINT64_MAX;
         enum io out = splice_out(p, x, more);
         if (out == IO_AGAIN) {
-            p->window.filled = true;
+            p->window.filled = p->stalled = true;
+            pipe_shrink(&x->worker->pipes, p->pipe);
             return wait_for_sink(p, 0);
         }
         if (out != IO_OK)
@@ -431,7 +392,7 @@ void pump_stop(struct pump *p, struct exchange *x)
     chain_clear(&p->held, &x->worker->buffers);
     p->unsettled = false;
     if (p->pipe) {
-        pipe_park(x->worker, p->pipe);
+        pipe_park(&x->worker->pipes, p->pipe);
         p->pipe = NULL;
     }
     p->state = PUMP_ENDED;

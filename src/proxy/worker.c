@@ -39,6 +39,7 @@ struct worker *worker_new(struct loop *loop, uint32_t index, const struct worker
     w->random = clock_random() | 1;
     w->date.second = -1;
     buf_pool_init(&w->buffers, &w->account);
+    w->pipes.account = &w->account;
     pool_init(&w->chunks, ARENA_CHUNK, KEEP_CHUNKS, &w->account);
     pool_init(&w->exchanges, EXCHANGE_OFFSET + EXCHANGE_ROOM, KEEP_EXCHANGES, &w->account);
     pool_init(&w->sessions, sizeof(struct session), KEEP_SESSIONS, &w->account);
@@ -70,7 +71,7 @@ void worker_free(struct worker *w)
     if (w->snapshot)
         snapshot_unuse(w->snapshot, w->index);
     pool_worker_fini(&w->upstream);
-    pipes_free(w);
+    pipe_pool_fini(&w->pipes);
     buf_pool_fini(&w->buffers);
     pool_fini(&w->chunks);
     pool_fini(&w->exchanges);

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "http/date.h"
 #include "net/loop.h"
+#include "proxy/pipe_pool.h"
 #include "proxy/snapshot.h"
 #include "proxy/stats.h"
 #include "upstream/pool.h"
@@ -43,8 +44,7 @@ struct worker {
     struct list exchange_list;            /* every exchange */
     struct list memory_waiters;           /* exchanges that wait for a block */
     struct list listeners;
-    struct pipe_pair *pipes; /* parked pipes for splice */
-    uint32_t n_pipes;
+    struct pipe_pool pipes;                          /* for splice */
     uint64_t random;                                 /* state for ids that need no secrecy */
     void (*on_drained)(struct worker *w, void *arg); /* no exchange is left after worker_drain */
     void *drained_arg;
@@ -78,8 +78,6 @@ void worker_set_snapshot(struct worker *w, struct snapshot *s);
  * one without it closes it. */
 bool worker_listen(struct worker *w, int fd, struct str address)
     __attribute__((warn_unused_result));
-/* Closes the parked pipes. */
-void pipes_free(struct worker *w);
 /* Looks whether a draining worker has nothing left; sessions and exchanges call it at their end. */
 void worker_check_drained(struct worker *w);
 /* Worker thread: graceful stop: no accepts, Connection: close, idle sessions closed (where

@@ -307,6 +307,7 @@ static void ignore_signals(void)
 int server_run(const struct server_start *start, void *arg)
 {
     ignore_signals();
+    prctl(PR_SET_PDEATHSIG, SIGTERM); /* as become() has it; a supervisor that is gone shows */
     struct server s = {.start = start, .plan = arg, .channel.fd = -1, .signals.fd = -1};
     /* Numbers go on from process to process: a millisecond has room for a thousand. */
     s.events = events_new((uint64_t) (clock_wall() / (int64_t) USEC_PER_MS) << 10);

@@ -82,6 +82,8 @@ json_t *server_left_changes(struct server *s)
 {
     json_int_t v[5];
     json_t *facts = facts_of(s->start->state);
+    if (s->start->state >= 0)
+        close(s->start->state);
     json_t *list = json_incref(json_object_get(facts, "changes"));
     if (json_unpack(json_object_get(facts, "file"), "[IIIII]", &v[0], &v[1], &v[2], &v[3], &v[4]) ==
         0)

@@ -147,7 +147,7 @@ static void start_next(struct supervisor *s, int state)
     }
     pid_t parent = getpid(), pid = fork();
     if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* until it is a server: it may be any program */
         if (getppid() == parent)
             become_next(s, ends[1], state);
         _exit(127);

@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """A new program in place of the running one: weir upgrade and SIGUSR2."""
 
+import json
 import os
 import shutil
 import signal
+import subprocess
+import threading
 
+from peers import client, wire
+from peers.h2 import H2
+from peers.origin import echo_tunnel
 from peers.wire import await_true
 
 NOT_IN = {"doors": "it is about processes, not about memory"}
@@ -60,4 +66,254 @@ def test_by_signal(t):
     served_by_another(w, old)
     assert w.get("/after").status == 200
     assert "upgrade.done" in w.log()
+    w.stop()
+
+
+def test_idle_client_loses_nothing(t):
+    """An idle connection of the old server is good for one more request, and is told so."""
+    w = start(t)
+    idle = [w.client() for _ in range(20)]
+    for c in idle:
+        assert c.get("/one").status == 200
+    assert upgrade(t, w)[0] == 0
+    assert w.get("/new").status == 200
+    for c in idle:
+        r = c.ask("POST", "/two", body=b"body")
+        assert r.status == 200 and r.fields.tokens("connection") == ["close"], r
+        c.must_end()
+    await_true("the old server's end", lambda: len(w.children()) == 1)
+    w.stop()
+
+
+def test_http2_goes_on(t):
+    """A client of HTTP/2 gets GOAWAY; its stream ends whole."""
+    w = start(t, {"upstreams": {"o": {"endpoints": [t.o.address]}},
+                  "listeners": [{"address": t.address(), "h2c": True}]})
+    go = threading.Event()
+    t.o.on("/held", lambda conn, req: (go.wait(60), conn.reply(body=b"held")))
+    with H2(w.address) as c:
+        held = c.request(path="/held")
+        t.o.await_seen("/held")
+        assert upgrade(t, w)[0] == 0
+        c.await_goaway()
+        go.set()
+        assert c.response(held).body == b"held"
+    w.stop()
+
+
+def test_tunnels_go_on(t):
+    """Twice in a row; each old server lives until its tunnel ends."""
+    t.o.on("/tunnel", echo_tunnel)
+    w = start(t)
+    tunnels = []
+    for n in range(3):
+        c = w.client()
+        c.request("GET", "/tunnel", [("Connection", "upgrade"), ("Upgrade", "x")])
+        assert c.head().status == 101
+        tunnels.append(c)
+        if n < 2:
+            assert upgrade(t, w)[0] == 0
+    assert len(w.children()) == 3, w.children()
+    for i, c in enumerate(tunnels):
+        c.send("still %d" % i)
+        assert c.stream.exactly(7) == b"still %d" % i
+        c.close()
+    await_true("the old servers' end", lambda: len(w.children()) == 1)
+    w.stop()
+
+
+def still_serves(t, w, old):
+    assert w.get("/still").status == 200
+    await_true("the old server alone", lambda: w.children() == [old])
+
+
+def test_bad_programs(t):
+    """One that fails, one that hangs, one that is none, one that is not there."""
+    w = start(t)
+    assert w.get("/before").status == 200
+    old = w.server_pid()
+    bad = [("#!/bin/sh\necho 'it is broken' >&2; exit 1\n", "exited with status 1", ()),
+           ("#!/bin/sh\nexec sleep 600\n", "not ready within 1 s", ("--within", "1")),
+           ("no program at all", "Exec format error", ())]
+    for text, words, more in bad:
+        replace(w, text)
+        code, out, err = upgrade(t, w, *more)
+        assert code == 1 and words in err and "serves on" in err and not out, (code, out, err)
+        still_serves(t, w, old)
+    code, _, err = upgrade(t, w, "--binary", "/nonexistent/weir")
+    assert code == 1 and "No such file" in err, err
+    assert "upgrade.failed" in w.log()
+    code, _, err = upgrade(t, w, "--binary", t.real)
+    assert code == 0, err
+    assert w.get("/after").status == 200
+    w.stop()
+
+
+def test_refuses_the_configuration(t):
+    """What the new program cannot use it refuses in words; changes are possible again."""
+    d = t.make_dir("logs")
+    w = start(t, {"upstreams": {"o": {"endpoints": [t.o.address]}}, "admin": {"address": t.unix()},
+                  "access_log": os.path.join(d, "access.log")})
+    assert w.get("/before").status == 200
+    old = w.server_pid()
+    shutil.rmtree(d)
+    code, _, err = upgrade(t, w)
+    assert code == 1 and "access.log" in err, err
+    still_serves(t, w, old)
+    add_route(w, "after")
+    os.mkdir(d)
+    assert upgrade(t, w)[0] == 0
+    w.stop()
+
+
+def add_route(w, name, status=201):
+    with client.Client(w.admin) as c:
+        body = json.dumps({"match": "/" + name, "reply": {"body": name}}).encode()
+        r = c.ask("PUT", "/v1/routes/" + name, (), body, host="weir")
+    assert r.status == status, r
+
+
+def test_changes_are_kept(t):
+    """What was changed at run time holds, with and without a directory to keep it in."""
+    for more in ({}, {"state_dir": t.make_dir("state")}):
+        w = start(t, dict({"upstreams": {"o": {"endpoints": [t.o.address]}},
+                           "admin": {"address": t.unix()}}, **more))
+        assert w.get("/before").status == 200
+        add_route(w, "kept")
+        assert upgrade(t, w)[0] == 0
+        assert w.get("/kept").body == b"kept"
+        add_route(w, "more")
+        assert upgrade(t, w)[0] == 0
+        assert w.get("/kept").body == b"kept" and w.get("/more").body == b"more"
+        assert w.status()["supervisor"] == w.pid
+        w.stop()
+
+
+def hang(t, w):
+    """An upgrade that is under way, with a program that never gets ready: its process."""
+    assert w.get("/before").status == 200
+    replace(w, "#!/bin/sh\nexec sleep 600\n")
+    p = t.spawn([t.real, "upgrade", "--pid", str(w.pid), "--within", "600"],
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    await_true("the next server", lambda: len(w.children()) == 2)
+    return p
+
+
+def failed(p, words):
+    out, err = p.communicate(timeout=wire.patience())
+    assert p.returncode == 1 and words in err, (out, err)
+
+
+def test_under_way(t):
+    """A second one is refused, nothing can be changed, a stop ends all."""
+    w = start(t, {"upstreams": {"o": {"endpoints": [t.o.address]}}, "admin": {"address": t.unix()}})
+    p = hang(t, w)
+    code, _, err = upgrade(t, w)
+    assert code == 1 and "another upgrade is under way" in err, err
+    add_route(w, "refused", 503)
+    assert w.get("/meanwhile").status == 200
+    w.terminate()
+    failed(p, "being stopped")
+    assert w.wait() == 0
+    w.stop()
+
+
+def test_server_killed_meanwhile(t):
+    w = start(t)
+    p = hang(t, w)
+    os.kill(w.server_pid(), signal.SIGKILL)
+    failed(p, "ended meanwhile")
+    assert w.get("/after").status == 200
+    w.stop()
+
+
+def test_supervisor_killed_meanwhile(t):
+    w = start(t)
+    p = hang(t, w)
+    left = w.children()
+    os.kill(w.pid, signal.SIGKILL)
+    w.expect_exit = -signal.SIGKILL
+    w.process.wait()
+    failed(p, "ended before it said")
+    await_true("nobody is left", lambda: not any(alive(pid) for pid in left))
+    w.stop()
+
+
+def alive(pid):
+    try:
+        with open("/proc/%d/stat" % pid) as f:
+            return f.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_killed_afterwards(t):
+    """The new server is followed by another of the new program; an old one that is killed takes
+    nothing but its own with it."""
+    t.o.on("/tunnel", echo_tunnel)
+    w = start(t)
+    c = w.client()
+    c.request("GET", "/tunnel", [("Connection", "upgrade"), ("Upgrade", "x")])
+    assert c.head().status == 101
+    old = w.server_pid()
+    shutil.copy(t.real, w.program + ".new")
+    os.rename(w.program + ".new", w.program)
+    assert upgrade(t, w)[0] == 0
+    new = [p for p in w.children() if p != old][0]
+    os.kill(new, signal.SIGKILL)
+    await_true("another server", lambda: len(w.children()) == 2 and new not in w.children())
+    assert w.get("/again").status == 200
+    for pid in [w.pid] + [p for p in w.children() if p != old]:
+        assert os.stat("/proc/%d/exe" % pid).st_ino == os.stat(w.program).st_ino
+    os.kill(old, signal.SIGKILL)
+    c.must_end()
+    await_true("one server", lambda: len(w.children()) == 1)
+    assert w.get("/last").status == 200
+    w.stop()
+
+
+def test_stop_with_an_old_one(t):
+    """SIGTERM does not wait for idle clients of the server before."""
+    w = start(t)
+    c = w.client()
+    assert c.get("/one").status == 200
+    assert upgrade(t, w)[0] == 0
+    w.terminate()
+    c.must_end()
+    assert w.wait() == 0
+    w.stop()
+
+
+def test_health_is_inherited(t):
+    """What checks found holds from the first request on, long before they look again."""
+    down = t.address()
+    health = {"type": "tcp", "interval": "1h", "fast_interval": "10ms", "fall": 1, "jitter": 0}
+    w = start(t, {"upstreams": {"o": {"endpoints": [t.o.address, down],
+                                      "health": dict(health, interval="20ms")}}, "admin": {
+                                          "address": t.unix()}, "retry": {"tries": 1}})
+
+    def states():
+        return {e["address"]: e["state"] for e in w.status()["upstreams"][0]["endpoints"]}
+    await_true("it is down", lambda: states()[down] == "down")
+    w.reload(w.with_config(upstreams={"o": {"endpoints": [t.o.address, down], "health": health}}))
+    await_true("the reload", lambda: "interval" in w.log())
+    assert states()[down] == "down"
+    assert upgrade(t, w)[0] == 0
+    assert states() == {t.o.address: "up", down: "down"}, states()
+    for i in range(10):
+        assert w.get("/%d" % i).status == 200
+    w.stop()
+
+
+def test_another_number_of_workers(t):
+    """Each worker accepts, and no socket is left without one."""
+    w = start(t, {"upstreams": {"o": {"endpoints": [t.o.address]}}, "workers": 2,
+                  "admin": {"address": t.unix()}})
+    for n in (4, 1, 3):
+        w.reload(w.with_config(workers=n),
+                 lambda n=n: w.log().count("config.restart_needed") and w.get("/a").status == 200)
+        assert upgrade(t, w)[0] == 0
+        await_true("%d workers" % n, lambda n=n: len(w.status()["workers"]) in (n, n + 1))
+        for i in range(30):
+            assert w.get("/%d" % i).status == 200
     w.stop()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything changes under load and nothing is lost: 64 connections ask without a pause, and 50
 WebSockets, 50 streams of events and 20 of gRPC are open, while the configuration is reloaded, and
-routes and weights are changed, 20 times each. No request fails, no stream is cut, and when all of
-them have ended, descriptors and memory are what they were before. (Sanitizers and single bytes: a
-quarter of the clients and streams, all of the changes.)"""
+routes and weights are changed, 20 times each, and the program is replaced three times. No request
+fails, no stream is cut, and when all of them have ended, descriptors and memory are what they were
+before. (Sanitizers and single bytes: a quarter of the clients and streams, all of the changes.)"""
 
 import base64
 import hashlib
@@ -47,8 +47,13 @@ def by_weights(t, n):
     api(t, "PUT", "/v1/upstreams/load/weights", {t.load[0]: 1 + n % 3, t.load[1]: 1 + n % 2})
 
 
+def by_upgrade(t, n):
+    code, text, err = t.run("upgrade", "--pid", str(t.w.pid))
+    assert code == 0, text + err
+
+
 # How often in a whole run; each kind is spread over all of it.
-CHANGES = [(20, by_reload), (20, by_route), (20, by_weights)]
+CHANGES = [(20, by_reload), (20, by_route), (20, by_weights), (3, by_upgrade)]
 
 
 def schedule(share=1):
@@ -205,7 +210,7 @@ def begin(t):
     t.origins.append(Service(t.calls))
     t.generation = 0
     t.w = t.start({"workers": 2, "listeners": [{"address": t.address(), "h2c": True}],
-                   "admin": {"address": t.unix()}, "state_dir": t.make_dir("state"),
+                   "drain": "10m", "admin": {"address": t.unix()}, "state_dir": t.make_dir("state"),
                    "routes": routes(0), "upstreams": upstreams(t)})
 
 
@@ -249,7 +254,8 @@ def at_rest(t):
 
     def quiet():
         now = t.w.status()["workers"]
-        return not any(w["connections"] + w["exchanges"] + w["tunnels"] for w in now)
+        busy = any(w["connections"] + w["exchanges"] + w["tunnels"] for w in now)
+        return len(t.w.children()) == 1 and not busy
     await_true("nobody is left", quiet)
     return t.w.fds(), t.w.memory()
 

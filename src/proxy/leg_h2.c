@@ -49,7 +49,10 @@ static uint32_t reset_code(const struct leg_h2 *h)
         return h->leg.fault == FAULT_UP_HEAD || h->leg.fault == FAULT_UP_FRAMING
                    ? NGHTTP2_PROTOCOL_ERROR
                    : NGHTTP2_CANCEL;
-    if (f == FAULT_OK || h->end_sent)
+    bool silent = h->writing == H2_HEAD;
+    if (f == FAULT_MEMORY && silent && !h->leg.x->n_attempts)
+        return NGHTTP2_REFUSED_STREAM; /* nothing was done: it may be asked again (RFC 9113 8.7) */
+    if ((f == FAULT_OK && !silent) || h->end_sent)
         return NGHTTP2_NO_ERROR; /* the answer is whole; the rest of the request is not wanted */
     if (f == FAULT_GRPC_DEADLINE)
         return NGHTTP2_CANCEL; /* by which clients know their deadline (gRPC over HTTP/2) */

@@ -425,6 +425,6 @@ void engine_drain(struct engine *e, usec_t limit_us, void (*on_drained)(void *ar
     e->n_draining = e->n_workers;
     for (uint32_t i = 0; i < e->n_workers; i++)
         post(&e->workers[i], drain_here, -1, STR(""));
-    if (e->succeeded) /* the page has a new home, and its streams shall move */
+    if (e->succeeded || e->orphaned) /* the page has a new home, and its streams shall move */
         drain_main(e);
 }

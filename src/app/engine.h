@@ -57,6 +57,7 @@ struct engine {
     struct worker_shared shared;
     bool pin, foreign;
     bool succeeded; /* see worker->succeeded: set before engine_drain */
+    bool orphaned;  /* likewise: nobody asks the admin page any more, its address is let go first */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     uint32_t n_draining;

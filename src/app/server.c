@@ -107,6 +107,7 @@ void server_drain(struct server *s)
     s->stopping = true;
     server_watch_file(s);
     s->page.figures.draining = true;
+    s->engine->orphaned |= getppid() != s->page.supervisor;
     engine_drain(s->engine, s->drain, all_drained, s);
 }
 
@@ -160,7 +161,7 @@ static void on_channel(struct watch *w, unsigned events)
     }
     if (io != IO_AGAIN && s->channel.fd >= 0) {
         loop_remove(s->engine->loop, &s->channel);
-        s->stop_due = true; /* the supervisor is gone */
+        s->stop_due = s->engine->orphaned = true; /* the supervisor is gone */
     }
     obey(s);
 }

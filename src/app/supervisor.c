@@ -215,7 +215,9 @@ static void server_ended(struct supervisor *s, int status)
         log_error("server.ended", "the server (pid %ld) %s", pid, end);
         return;
     }
-    if (!s->ready) { /* it has said why */
+    if (!s->ready) {
+        if (WIFSIGNALED(status)) /* else it has said why */
+            log_error("server.failed", "the server (pid %ld) %s before it served", pid, end);
         s->status = 1;
         s->over = true;
         return;

@@ -120,22 +120,93 @@ def test_reload_and_stop_after_a_crash(t):
     w.stop()
 
 
+def over(pid):
+    """The process has ended, whoever is to hear of it."""
+    try:
+        with open("/proc/%d/stat" % pid) as f:
+            return f.read().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def kill_supervisor(w):
+    """kill -9; the server's process id."""
+    server = w.server_pid()
+    os.kill(w.pid, signal.SIGKILL)
+    assert w.process.wait() == -signal.SIGKILL
+    return server
+
+
 def test_supervisor_takes_the_server_along(t):
     """kill -9 of the supervisor leaves no server behind."""
     w = t.simple()
     w.get("/a")
-    server = w.server_pid()
-    os.kill(w.pid, signal.SIGKILL)
+    server = kill_supervisor(w)
     w.expect_exit = -signal.SIGKILL
-    w.process.wait()
+    await_true("the server ends with its supervisor", lambda: over(server))
+    w.stop()
 
-    def gone():
-        try:
-            with open("/proc/%d/stat" % server) as f:
-                return f.read().rsplit(")", 1)[1].split()[0] == "Z"
-        except FileNotFoundError:
-            return True
-    await_true("the server ends with its supervisor", gone)
+
+def test_supervisor_killed_under_way(t):
+    """The server of a supervisor that was killed finishes what is under way, while a new Weir has
+    its addresses already."""
+    w = t.simple(admin={"address": t.unix()}, drain="30s")
+    go = threading.Event()
+    t.o.on("/wait", lambda conn, req: (go.wait(60), conn.reply(200, body=b"waited")))
+    with w.client() as c:
+        c.request("GET", "/wait")
+        t.o.await_seen("/wait")
+        old = kill_supervisor(w)
+
+        def refused(address):
+            try:
+                wire.connect(address).close()
+                return False
+            except OSError:
+                return True
+        for address in (w.address, w.admin):
+            await_true("the old server takes no more", lambda a=address: refused(a))
+        w.launch()
+        w.wait_ready()
+        assert w.get("/new").status == 200 and w.server_pid() != old
+        assert not over(old), "it was not waited for"
+        go.set()
+        assert c.response().body == b"waited"
+    await_true("the old server ends", lambda: over(old))
+    w.stop()
+
+
+def test_server_killed_under_load(t):
+    """A request is answered whole and right, or its connection breaks; the next one is answered."""
+    w = t.simple(workers=2)
+    stop, wrong, good = threading.Event(), [], [0] * 8
+
+    def ask(i):
+        while not stop.is_set():
+            try:
+                with w.client() as c:
+                    for n in range(20):
+                        r = c.ask("POST", "/load%d-%d" % (i, n), body=b"body")
+                        if r.complete and not r.body.endswith(b"/load%d-%d\nbody" % (i, n)):
+                            wrong.append(r)
+                        good[i] += r.complete
+            except (Ended, OSError):
+                pass
+            except Exception as e:
+                wrong.append(repr(e))
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(8)]
+    for th in threads:
+        th.start()
+    await_true("everybody is served", lambda: all(good))
+    for _ in range(4):
+        kill_server(w)
+        before = list(good)
+        await_true("everybody is served again", lambda b=before: all(
+            now > then for now, then in zip(good, b)))
+    stop.set()
+    for th in threads:
+        th.join()
+    assert not wrong, wrong[0]
     w.stop()
 
 

@@ -175,6 +175,10 @@ static char *put_fields(char *to, const struct fields *f)
 {
     const struct field *x = f->v, *end = x + f->n;
     while (x < end && to) {
+        if (!x->line) { /* made by Weir */
+            to = put_field(to, x++);
+            continue;
+        }
         const char *from = x->name.p, *stop = from;
         for (size_t n; x < end && x->name.p == stop && (n = field_line(x)) > 0; x++)
             stop += n;

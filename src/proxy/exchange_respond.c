@@ -433,7 +433,7 @@ enum step_verdict step_tunnel(struct exchange *x)
 enum step_verdict step_finish(struct exchange *x)
 {
     struct stats *stats = x->worker->stats;
-    if (x->attempt)
+    if (x->attempt && !x->attempt->ended)
         attempt_end(x->attempt, false, x->fault);
     pump_stop(&x->request, x);
     pump_stop(&x->response_pump, x);

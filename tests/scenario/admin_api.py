@@ -427,6 +427,9 @@ def test_under_load(t):
     for i in range(20):
         t.api("PUT", "/v1/routes/r", {"match": "/r%d" % i, "reply": {"body": "r"}})
         t.api("PUT", "/v1/upstreams/u/weights", {t.o.address: 1 + i % 2, t.p.address: i % 3})
+        running = t.api("GET", "/v1/exchanges?limit=2").json
+        assert len(running["exchanges"]) <= min(2 * 2, running["total"]), running
+        assert all(x["step"] and x["age_us"] >= x["step_us"] for x in running["exchanges"]), running
     stop.set()
     for th in threads:
         th.join()

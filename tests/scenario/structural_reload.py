@@ -7,8 +7,10 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 
 from peers import client
+from peers.h2 import H2
 from peers.origin import echo_tunnel
 from peers.wire import await_true
 
@@ -255,3 +257,24 @@ def test_connections_of_a_removed_listener(t):
         assert r.status == 200 and r.fields.tokens("connection") == ["close"], r
         assert not idle.stream.some(), "an idle connection ends"
     change(t, listeners=good, drain="20s")
+
+
+def test_streams_of_a_removed_listener(t):
+    """GOAWAY comes at once; the stream that is open gets its answer, then the connection ends."""
+    go = threading.Event()
+    t.o.on("/late", lambda conn, req: (go.wait(60), conn.reply(200, body=b"late")))
+    extra, good = t.address(), t.w.config["listeners"]
+    u = endpoints(t, t.o.address)
+    change(t, listeners=good + [{"address": extra, "h2c": True}], upstreams=u)
+    client.wait_listening(extra, 20)
+    with H2(extra) as c:
+        assert c.ask("GET", "/gen").status == 200
+        s = c.request("GET", "/late")
+        t.o.await_seen("/late")
+        change(t, listeners=good, upstreams=u)
+        c.await_goaway()
+        go.set()
+        a = c.response(s)
+        assert (a.status, a.body) == (200, b"late"), a
+        c.await_end()
+    change(t, listeners=good, upstreams=endpoints(t, t.o.address, t.p.address))

@@ -54,43 +54,22 @@ static bool add_field(struct asked *a, struct str text)
     return field_name_valid(a->names[n]) && field_value_valid(a->values[n]);
 }
 
-/* "h2,http/1.1" into the hello's list. */
-static bool add_protocols(struct asked *a, struct str list)
-{
-    struct client_hello *h = &a->hello;
-    struct str item;
-    while (str_next_item(&list, &item)) {
-        if (item.n > 255 || item.n + 1 > CLIENT_HELLO_ALPN - h->alpn_n)
-            return false;
-        h->alpn[h->alpn_n] = (char) item.n;
-        memcpy(h->alpn + h->alpn_n + 1, item.p, item.n);
-        h->alpn_n = (uint16_t) (h->alpn_n + item.n + 1);
-    }
-    return h->alpn_n > 0;
-}
-
-/* The name behind tls://, as a client would ask for it; empty: for none. */
-static bool set_name(struct asked *a, struct str name)
+/* What stands behind tls://. False: no host name. */
+static bool set_name(struct asked *a, struct str url)
 {
     a->connection = true;
-    for (size_t i = 0; i < name.n && i < CLIENT_HELLO_NAME; i++)
-        a->hello.sni[i] = str_lower(name.p[i]);
-    a->hello.sni_n = (uint16_t) name.n;
-    return name.n < CLIENT_HELLO_NAME && (name.n == 0 || addr_is_name(name));
+    return dry_hello_name(&a->hello, url);
 }
 
 /* The words that are no options. 0, or the exit status. */
 static int read_words(struct asked *a, const char *const *words, int n)
 {
-    struct str scheme = STR("tls://");
     const char *needed = "FILE, METHOD and URL are needed, or FILE and tls://NAME";
     if (n < 2)
         return usage(needed, "");
     a->file = words[0];
-    if (n == 2 && str_starts(str_c(words[1]), scheme)) {
-        struct str name = str_sub(str_c(words[1]), scheme.n, strlen(words[1]));
-        return set_name(a, name) ? 0 : usage("no host name in ", words[1]);
-    }
+    if (n == 2 && dry_is_connection(str_c(words[1])))
+        return set_name(a, str_c(words[1])) ? 0 : usage("no host name in ", words[1]);
     if (n < 3)
         return usage(needed, "");
     if (a->hello.alpn_n)
@@ -118,7 +97,7 @@ static int read_arguments(struct asked *a, int argc, char **argv)
             if (last || !ip_parse(str_c(argv[++i]), &a->request.client))
                 return usage("--from wants an IP address, not ", last ? "nothing" : argv[i]);
         } else if (str_eq(arg, STR("--alpn"))) {
-            if (last || !add_protocols(a, str_c(argv[++i])))
+            if (last || !dry_hello_alpn(&a->hello, str_c(argv[++i])))
                 return usage("--alpn wants protocols, like h2,http/1.1, not ",
                              last ? "nothing" : argv[i]);
         } else if (arg.n && arg.p[0] == '-') {

@@ -2,6 +2,7 @@
 /* conf_file.c: the rows of what stands in a file beside the engine's part. Constant. */
 #include "control/conf_file.h"
 
+#include "control/dry_run.h"
 #include "http/field.h"
 #include "net/addr.h"
 
@@ -131,8 +132,11 @@ static const struct schema_field test_request_rows[] = {
     {TEST(test_request_conf, method, SCHEMA_STRING), .def = "GET", .doc = "Method of the request.",
      .example = "POST"},
     {TEST(test_request_conf, url, SCHEMA_STRING), .required = true,
-     .doc = "Its URL; a path alone is asked of host localhost.",
+     .doc = "Its URL; a path alone is asked of host localhost. tls://NAME: a connection that asks "
+            "for NAME (SNI), for passthrough routes.",
      .example = "http://shop.example/cart?id=1"},
+    {TEST(test_request_conf, alpn, SCHEMA_STRING),
+     .doc = "Protocols that the client of a connection offers (ALPN).", .example = "h2,http/1.1"},
     {TEST(test_request_conf, client, SCHEMA_STRING), .def = "127.0.0.1",
      .doc = "IP address that it comes from.", .example = "192.0.2.7"},
     {TEST(test_request_conf, headers, SCHEMA_MAP), .item = SCHEMA_STRING,
@@ -182,6 +186,27 @@ static const struct schema_field test_rows[] = {
      .doc = "What must come of it.", .example = "{route: shop, upstream: origin}"},
 };
 
+/* What a test says of a connection, or only of requests. */
+static void test_check_hello(const struct test_conf *t,
+                             void (*say)(void *arg, const char *field, const char *text), void *arg)
+{
+    struct client_hello h = {0};
+    const struct test_expect_conf *e = &t->expect;
+    if (!dry_is_connection(t->request.url)) {
+        if (t->request.alpn.n)
+            say(arg, "request", "alpn is of connections: url: tls://NAME");
+        return;
+    }
+    if (!dry_hello_name(&h, t->request.url))
+        say(arg, "request", "there is no host name behind tls://");
+    if (t->request.alpn.n && !dry_hello_alpn(&h, t->request.alpn))
+        say(arg, "request", "alpn names no protocols, like h2,http/1.1");
+    if (t->request.headers.n || e->status || e->path.n || e->headers.n)
+        say(arg, "expect",
+            "a connection has no header fields, status or path; expect its route "
+            "or upstream");
+}
+
 static void test_check(const void *object,
                        void (*say)(void *arg, const char *field, const char *text), void *arg)
 {
@@ -196,6 +221,7 @@ static void test_check(const void *object,
         if (!field_name_valid(t->request.headers.names[i]) || !field_value_valid(values[i]))
             say(arg, "request", "a header field has an invalid name or value (RFC 9110 5)");
     }
+    test_check_hello(t, say, arg);
 }
 
 const struct schema_table test_schema = {

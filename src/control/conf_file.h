@@ -41,7 +41,8 @@ struct log_conf {
 /* tests[].request */
 struct test_request_conf {
     struct str method; /* default GET */
-    struct str url;    /* absolute, or a path for host "localhost" */
+    struct str url;    /* absolute, or a path for host "localhost"; tls://NAME: a connection */
+    struct str alpn;   /* what the client of a connection offers, by commas */
     struct str client; /* IP address that it comes from, default 127.0.0.1 */
     struct schema_map headers;
 };

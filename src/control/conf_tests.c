@@ -4,6 +4,7 @@
 
 #include "control/conf_load.h"
 #include "control/dry_run.h"
+#include "proxy/passthrough.h"
 #include "upstream/upstream.h"
 
 struct trial {
@@ -88,6 +89,22 @@ static void judge(struct trial *r)
         expect_header(r, want->headers.names[i], values[i]);
 }
 
+/* Which passthrough route takes a connection. */
+static bool run_connection(const struct test_conf *t, const struct snapshot *s,
+                           struct conf_errors *e)
+{
+    struct client_hello hello = {0};
+    /* The texts were checked with the row. */
+    if (!dry_hello_name(&hello, t->request.url) ||
+        (t->request.alpn.n && !dry_hello_alpn(&hello, t->request.alpn)))
+        return false;
+    const struct route *route = passthrough_route(s, &hello);
+    const struct dry_result got = {.route = route, .upstream = route ? route->upstream : NULL};
+    struct trial r = {t, e, &got, 0};
+    judge(&r);
+    return r.failures == 0;
+}
+
 static bool run_one(const struct test_conf *t, const struct snapshot *s, struct conf_errors *e)
 {
     struct dry_result got;
@@ -113,6 +130,7 @@ size_t conf_tests_run(const struct conf_file *file, const struct snapshot *s, st
     const struct test_conf *t = file->tests.items;
     size_t passed = 0;
     for (size_t i = 0; i < file->tests.n; i++)
-        passed += run_one(&t[i], s, e);
+        passed += dry_is_connection(t[i].request.url) ? run_connection(&t[i], s, e)
+                                                      : run_one(&t[i], s, e);
     return passed;
 }

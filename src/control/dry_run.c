@@ -225,3 +225,34 @@ bool dry_field(const struct dry_result *r, struct str name, struct str *value)
         *value = one->value;
     return one != NULL;
 }
+
+/* ---- connections ---------------------------------------------------------------------------- */
+
+#define CONNECTION STR("tls://")
+
+bool dry_is_connection(struct str url)
+{
+    return str_starts(url, CONNECTION);
+}
+
+bool dry_hello_name(struct client_hello *h, struct str url)
+{
+    struct str name = str_sub(url, CONNECTION.n, url.n);
+    for (size_t i = 0; i < name.n && i < CLIENT_HELLO_NAME; i++)
+        h->sni[i] = str_lower(name.p[i]);
+    h->sni_n = (uint16_t) name.n;
+    return name.n < CLIENT_HELLO_NAME && (name.n == 0 || addr_is_name(name));
+}
+
+bool dry_hello_alpn(struct client_hello *h, struct str list)
+{
+    struct str item;
+    while (str_next_item(&list, &item)) {
+        if (item.n > 255 || item.n + 1 > CLIENT_HELLO_ALPN - h->alpn_n)
+            return false;
+        h->alpn[h->alpn_n] = (char) item.n;
+        memcpy(h->alpn + h->alpn_n + 1, item.p, item.n);
+        h->alpn_n = (uint16_t) (h->alpn_n + item.n + 1);
+    }
+    return h->alpn_n > 0;
+}

@@ -6,6 +6,7 @@
 #define WEIR_CONTROL_DRY_RUN_H
 
 #include "net/addr.h"
+#include "net/client_hello.h"
 #include "proxy/exchange.h"
 
 struct dry_request {
@@ -34,6 +35,12 @@ struct dry_result {
  * the URL or a field cannot be sent at all, why says it. Either way out is for dry_run_fini. */
 bool dry_run(const struct snapshot *s, const struct dry_request *r, struct dry_result *out,
              router_trace trace, void *arg);
+/* url asks for a connection to pass through (tls://NAME), not for a request. */
+bool dry_is_connection(struct str url);
+/* The name behind tls://, as a client would ask for it; empty: for none. False: no host name. */
+bool dry_hello_name(struct client_hello *h, struct str url);
+/* "h2,http/1.1" as what a client offers. False: it is nothing, or more than a hello here does. */
+bool dry_hello_alpn(struct client_hello *h, struct str list);
 /* Frees what out's texts lie in. */
 void dry_run_fini(struct dry_result *out);
 /* The value that goes out (or stands in Weir's answer) under name: "Host" is the authority. False:

@@ -128,6 +128,31 @@ def test_tests_in_the_file(t):
     assert code != 0, "started although a test of the file fails: " + out + err
 
 
+def test_tests_of_connections(t):
+    """A test asks which passthrough route takes a connection; what it cannot say is a mistake."""
+    base = ("listeners: [{address: '127.0.0.1:8443', mode: passthrough}]\n"
+            "upstreams: {a: ['127.0.0.1:1'], b: ['127.0.0.1:2']}\n"
+            "routes:\n  - {name: h2, match: {sni: db.example, alpn: [h2]}, to: a,"
+            " passthrough: true}\n"
+            "  - {name: any, match: {sni: db.example}, to: b, passthrough: true}\ntests:\n")
+    for test, wrong in (
+            ("{request: 'tls://DB.example', expect: any}", None),
+            ("{request: {url: 'tls://db.example', alpn: 'http/1.1,h2'},"
+             " expect: {route: h2, upstream: a}}", None),
+            ("{request: 'tls://other.example', expect: none}", None),
+            ("{request: 'tls://', expect: none}", None),
+            ("{request: 'tls://db.example', expect: h2}", "expected route h2, got any"),
+            ("{request: 'tls://db.example', expect: none}", "expected route none, got any"),
+            ("{request: 'tls://a b', expect: none}", "no host name"),
+            ("{request: {url: 'tls://db.example', alpn: ','}, expect: h2}", "alpn"),
+            ("{request: {url: /x, alpn: h2}, expect: h2}", "tls://NAME"),
+            ("{request: 'tls://db.example', expect: {status: 404}}", "no header fields, status"),
+            ("{request: {url: 'tls://db.example', headers: {A: b}}, expect: any}",
+             "no header fields, status")):
+        code, said, _ = check(t, base + "  - " + test + "\n")
+        assert (code == 0) == (wrong is None) and (wrong is None or wrong in said), (test, said)
+
+
 def test_missing_file(t):
     code, out, err = t.run("check", "/nonexistent/weir.yaml")
     assert code != 0 and "/nonexistent/weir.yaml" in out + err, out + err

@@ -119,7 +119,6 @@ struct tls *tls_new(SSL_CTX *ctx, const BIO_METHOD *wire)
     BIO_set_data(b, t);
     BIO_set_init(b, 1);
     SSL_set_bio(t->ssl, b, b);
-    SSL_set_app_data(t->ssl, t);
     return t;
 }
 

@@ -222,6 +222,7 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d
 	sed 's|/usr/local/bin|$(PREFIX)/bin|' packaging/weir.service \
 	    > $(DESTDIR)$(PREFIX)/lib/systemd/system/weir.service
+	install -m 644 packaging/weir.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/weir.socket
 	install -m 644 packaging/weir.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/weir.conf
 	for page in docs/man/*.[1-8]; do [ ! -e "$$page" ] || install -D -m 644 "$$page" \
 	    "$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}"; done

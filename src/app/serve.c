@@ -9,8 +9,6 @@
 #include "app/server.h"
 #include "base/mem.h"
 
-#define ADMIN_BACKLOG 128
-
 /* The listeners of the file and its admin page; texts are copies, for mem_free. */
 static uint32_t list_listeners(const struct conf_file *file, unsigned n_workers,
                                struct supervisor_listener *out)

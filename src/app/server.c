@@ -250,6 +250,7 @@ static bool begin(struct server *s, char **why)
 void server_serve(struct server *s)
 {
     server_take_inherited(s);
+    server_listen_admin(s);
     /* A crash in the middle of a reload may have left some that nobody names. */
     server_forget_unnamed(s, s->config.loaded->file);
     say_started(s);

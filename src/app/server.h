@@ -8,6 +8,8 @@
 #include "app/config.h"
 #include "app/supervisor.h"
 
+#define ADMIN_BACKLOG 128
+
 struct server_plan {
     struct config_source source; /* read again at a reload */
     char *user;                  /* to become when started as root; NULL: as started */

@@ -57,6 +57,8 @@ struct server {
 void server_take_inherited(struct server *s);
 /* Gets sockets for what file names anew; false: *why, and none of them is kept. */
 bool server_listen_to_new(struct server *s, const struct conf_file *file, char **why);
+/* The admin address, if a reload has named another one than the process before had. */
+void server_listen_admin(struct server *s);
 /* Gives workers the sockets that are new. */
 void server_hand_on_new(struct server *s);
 /* Drops sockets of addresses that file does not name. */

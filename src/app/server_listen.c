@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "app/server_inside.h"
+#include "base/log.h"
 
 #define SOCKETS_WAIT (10 * USEC_PER_SEC)
 
@@ -115,6 +116,19 @@ bool server_listen_to_new(struct server *s, const struct conf_file *file, char *
     if (!good)
         server_forget_unnamed(s, s->config.loaded->file);
     return good;
+}
+
+void server_listen_admin(struct server *s)
+{
+    char *why = NULL;
+    if (!s->admin.n || sockets_find(&s->listening, s->admin))
+        return;
+    struct socket_row *row = ask_sockets(s, s->admin, 1, ADMIN_BACKLOG, &why);
+    if (row)
+        hand_on(s, row, true);
+    else
+        log_error("listener.refused", "%s", why);
+    mem_free(why);
 }
 
 void server_hand_on_new(struct server *s)

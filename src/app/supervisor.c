@@ -25,6 +25,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "app/activation.h"
 #include "app/handover.h"
 #include "app/notify.h"
 #include "app/supervisor_inside.h"
@@ -82,8 +83,10 @@ static bool open_sockets(struct supervisor *s)
     const struct supervisor_plan *plan = s->plan;
     bool good = true;
     const char *why = NULL;
+    activation_take(&s->sockets, plan->listeners, plan->n_listeners);
     for (uint32_t i = 0; i < plan->n_listeners; i++) {
-        if (sockets_alone(plan->listeners[i].address, &why))
+        if (sockets_find(&s->sockets, plan->listeners[i].address) ||
+            sockets_alone(plan->listeners[i].address, &why))
             continue;
         log_error("listener.refused", "%.*s: %s", STR_ARG(plan->listeners[i].address), why);
         good = false;

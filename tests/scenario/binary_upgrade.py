@@ -305,6 +305,18 @@ def test_health_is_inherited(t):
     w.stop()
 
 
+def test_the_admin_address_moves(t):
+    """What a reload cannot change, an upgrade does: the new address is served, the old one ends."""
+    w = start(t, {"upstreams": {"o": {"endpoints": [t.o.address]}}, "admin": {"address": t.unix()}})
+    before, after = w.admin, t.unix()
+    w.reload(w.with_config(admin={"address": after}), lambda: "config.restart_needed" in w.log())
+    assert upgrade(t, w)[0] == 0
+    client.wait_listening(after, 30)
+    assert w.status()["supervisor"] == w.pid
+    await_true("the old file's end", lambda: not os.path.exists(before[5:]))
+    w.stop()
+
+
 def test_another_number_of_workers(t):
     """Each worker accepts, and no socket is left without one."""
     w = start(t, {"upstreams": {"o": {"endpoints": [t.o.address]}}, "workers": 2,

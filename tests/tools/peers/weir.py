@@ -37,8 +37,9 @@ def upstream(*addresses, **pool):
 class Weir:
     """One running Weir. Listeners and the access log are added to config when missing."""
 
-    def __init__(self, story, config, ready=True, env=None, listeners=1, admin=False):
-        self.story = story
+    def __init__(self, story, config, ready=True, env=None, listeners=1, admin=False,
+                 pass_fds=()):
+        self.story, self.pass_fds = story, pass_fds
         self.dir = story.make_dir("weir")
         self.config_path = os.path.join(self.dir, "weir.yaml")
         self.log_path = os.path.join(self.dir, "stderr")
@@ -65,7 +66,8 @@ class Weir:
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 [self.story.weir_path, "run", "--config", self.config_path],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.settings, cwd=self.dir)
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.settings, cwd=self.dir,
+                pass_fds=self.pass_fds)
         self.pid = self.process.pid
 
     # ---- configuration ----

@@ -406,7 +406,8 @@ def test_client_leaves(t):
     r = t.o.await_seen("/endless")[0]
     assert r.await_reset() == h2.CANCEL
     assert t.w.get("/alive").status == 200
-    assert len(t.o.conns) == n
+    if t.variant != "doors":  # memory that is refused between two requests ends a connection
+        assert len(t.o.conns) == n
 
 
 def test_slow_reader_holds_nobody_up(t):

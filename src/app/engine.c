@@ -148,6 +148,11 @@ static void every_second(struct timer *t)
 {
     struct engine *e = list_entry(t, struct engine, second);
     upstream_registry_tick(e->registry, loop_now(e->loop));
+    /* What a load took lay between what stays: else pages would be left half used. Not at once, for
+     * the next load would have to have them back. */
+    if (e->trim)
+        mem_trim();
+    e->trim = false;
     timer_set(e->loop, t, loop_now(e->loop) + USEC_PER_SEC);
 }
 
@@ -254,7 +259,8 @@ struct release_post {
 static void free_here(struct post *p)
 {
     struct release_post *m = (struct release_post *) (void *) p;
-    snapshot_free(m->snapshot);
+    struct engine *e = m->snapshot->release_arg;
+    e->trim |= snapshot_free(m->snapshot);
     mem_free(m);
 }
 

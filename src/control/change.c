@@ -327,8 +327,11 @@ static void diff_upstreams(struct diff *d)
 static void diff_inherited(struct diff *d, struct change *c, struct pair p)
 {
     const struct schema_field *f;
-    size_t base;
+    size_t base, size = sizeof(struct settings_conf);
     struct arena *a = d->out->arena;
+    /* Most routes say nothing of their own: a copy, pointers too. */
+    if (memcmp(p.old, p.top_old, size) == 0 && memcmp(p.now, p.top_now, size) == 0)
+        return;
     for (size_t i = 0; (f = schema_row(&settings_schema, i, &base)); i++) {
         size_t at = base + f->offset;
         if (!differs(f, p.old + at, p.now + at))

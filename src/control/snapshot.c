@@ -235,7 +235,7 @@ static void build_settings(struct build *b)
 
 static void release_at_once(struct snapshot *s)
 {
-    snapshot_free(s);
+    (void) snapshot_free(s);
 }
 
 struct snapshot *snapshot_new(const struct snapshot_inputs *in, struct snapshot_base *base)
@@ -271,10 +271,11 @@ static void fill_base(const struct snapshot *s)
     base->fallback = s->fallback;
 }
 
-static void base_unref(struct snapshot_base *base)
+/* True: it is gone. */
+static bool base_unref(struct snapshot_base *base)
 {
     if (--base->refs > 0)
-        return;
+        return false;
     router_free(base->passes);
     route_unref(base->fallback);
     for (uint32_t i = 0; i < base->n_upstreams; i++)
@@ -283,8 +284,7 @@ static void base_unref(struct snapshot_base *base)
         tls_server_unref(base->listeners[i].tls);
     arena_fini(&base->arena);
     mem_free(base);
-    /* What a load takes lies between what stays: else each load would leave pages half used. */
-    mem_trim();
+    return true;
 }
 
 /* What the predecessor has, by name. */
@@ -354,13 +354,14 @@ struct snapshot *snapshot_build(const struct proxy_conf *conf, const struct snap
     return s;
 }
 
-void snapshot_free(struct snapshot *s)
+bool snapshot_free(struct snapshot *s)
 {
     if (!s)
-        return;
+        return false;
     router_free(s->router);
     gone_routes_unref(s->gone);
-    base_unref(s->base);
+    bool last = base_unref(s->base);
     mem_free(s->in_use);
     mem_free(s);
+    return last;
 }

@@ -63,7 +63,8 @@ struct snapshot *snapshot_derive(const struct proxy_conf *conf, const struct sna
 void snapshot_keep(struct snapshot *s);
 /* The feature has a hook of that kind. */
 bool feature_has_hook(const struct feature *f, enum hook_kind kind);
-/* Frees it and its references; nobody uses it any more. Main thread. */
-void snapshot_free(struct snapshot *s);
+/* Frees it and its references; nobody uses it any more; NULL is allowed. True: it was the last of
+ * those that share what a load made, and much is free now. Main thread. */
+bool snapshot_free(struct snapshot *s);
 
 #endif

@@ -185,9 +185,33 @@ static void route_share_unref(struct route_share *r)
     mem_free(r);
 }
 
+/* Most routes inherit the top level's settings as they are, pointers too. */
+static uint64_t settings_hash(struct build *b, const struct route_conf *c)
+{
+    uint64_t *known = &b->settings_hash[c->passthrough], h = *known;
+    bool same = memcmp(&c->settings, &b->conf->settings, sizeof c->settings) == 0;
+    if (!same || !h)
+        h = schema_hash(&settings_schema, &c->settings, c->passthrough ? 2 : 1);
+    if (same)
+        *known = h;
+    return h;
+}
+
+/* Of upstream number i. */
+static uint64_t upstream_hash(struct build *b, size_t i)
+{
+    const struct upstream_conf *u = b->conf->upstreams.items;
+    if (!b->upstream_hash)
+        b->upstream_hash =
+            conf_alloc(b->errors->arena, b->conf->upstreams.n * sizeof *b->upstream_hash);
+    if (!b->upstream_hash[i])
+        b->upstream_hash[i] = schema_hash(&upstream_schema, &u[i], 1);
+    return b->upstream_hash[i];
+}
+
 static uint64_t share_hash(struct build *b, const struct route_conf *c)
 {
-    uint64_t h = schema_hash(&settings_schema, &c->settings, c->passthrough ? 2 : 1);
+    uint64_t h = settings_hash(b, c);
     for (uint32_t i = 0; i < b->in->features->n; i++) {
         uint64_t own = b->in->features->v[i]->conf ? share_of(b, i, c)->hash : 0;
         h = hash_bytes(&own, sizeof own, h);
@@ -262,8 +286,8 @@ static uint64_t content_of(struct build *b, const struct flat_route *f, uint64_t
         h = hash_bytes(&c->handler_arg, sizeof c->handler_arg, h);
     }
     if (f->action == ROUTE_UPSTREAM) {
-        const struct upstream_conf *u = b->conf->upstreams.items;
-        h = str_stable_hash(c->to, schema_hash(&upstream_schema, &u[f->upstream], h));
+        uint64_t of = upstream_hash(b, f->upstream);
+        h = str_stable_hash(c->to, hash_bytes(&of, sizeof of, h));
     }
     return h;
 }

@@ -79,6 +79,7 @@ static void *worker_thread(void *arg)
     tell_state(ew, ENGINE_RUNNING);
     loop_run(loop);
     worker_free(ew->worker);
+    ew->worker = NULL;
     return NULL; /* the loop is still being told to stop: see end_worker */
 }
 
@@ -401,7 +402,8 @@ static void drain_idle_here(struct post *p)
     struct str address;
     struct engine_worker *ew = take_post(p, &fd, &address);
     mem_free((void *) (uintptr_t) address.p);
-    worker_drain_idle(ew->worker);
+    if (ew->worker) /* else it has drained meanwhile, and this is what was left of its posts */
+        worker_drain_idle(ew->worker);
 }
 
 void engine_drain_idle(struct engine *e)

@@ -147,6 +147,18 @@ def test_supervisor_takes_the_server_along(t):
     w.stop()
 
 
+def test_told_twice_to_stop(t):
+    """The server of a killed supervisor is told by a signal and by the channel's end, at any moment
+    of its own end; one that is idle ends at once."""
+    for _ in range(5 if t.variant == "onebyte" else 15):
+        w = t.simple()
+        w.get("/a")
+        server = kill_supervisor(w)
+        w.expect_exit = -signal.SIGKILL
+        await_true("the server ends", lambda s=server: over(s))
+        w.stop()
+
+
 def test_supervisor_killed_under_way(t):
     """The server of a supervisor that was killed finishes what is under way, while a new Weir has
     its addresses already."""

@@ -77,6 +77,8 @@ def test_idle_client_loses_nothing(t):
         assert c.get("/one").status == 200
     assert upgrade(t, w)[0] == 0
     assert w.get("/new").status == 200
+    replace(w, "#!/bin/sh\nexec sleep 600\n")  # a second goes by, and their server stays
+    assert upgrade(t, w, "--within", "1")[0] == 1
     for c in idle:
         r = c.ask("POST", "/two", body=b"body")
         assert r.status == 200 and r.fields.tokens("connection") == ["close"], r

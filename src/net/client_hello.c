@@ -62,8 +62,7 @@ static bool host_name(struct str name, struct client_hello *out)
     return label > 0;
 }
 
-/* RFC 6066 3: one name, of the one kind that there is. */
-static bool read_server_name(struct str body, struct client_hello *out)
+bool client_hello_server_name(struct str body, struct client_hello *out)
 {
     struct str list, kind, name;
     return out->sni_n == 0 && take16(&body, &list) && body.n == 0 && take(&list, 1, &kind) &&
@@ -117,7 +116,7 @@ static bool read_extensions(struct str rest, struct client_hello *out)
                                              : kind == EXTENSION_ALPN      ? 2u
                                              : kind == EXTENSION_VERSIONS  ? 4u
                                                                            : 0u;
-        bool fine = bit == 1   ? read_server_name(body, out)
+        bool fine = bit == 1   ? client_hello_server_name(body, out)
                     : bit == 2 ? read_alpn(body, out)
                     : bit == 4 ? read_versions(body, out)
                                : true;

@@ -35,6 +35,9 @@ struct client_hello {
  * way. More than one name, a name that is no host name (RFC 6066 3), a repeated extension and bytes
  * behind the hello in its record are invalid. */
 enum hello_verdict client_hello_parse(struct str bytes, struct client_hello *out);
+/* The body of a server_name extension (RFC 6066 3): one name, of the one kind that there is, into
+ * out->sni, where none is yet. False: it is something else, and out->sni_n says nothing. */
+bool client_hello_server_name(struct str body, struct client_hello *out);
 /* protocol is among those offered. */
 bool client_hello_offers(struct str alpn, struct str protocol);
 

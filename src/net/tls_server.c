@@ -8,6 +8,7 @@
 #include <openssl/err.h>
 #include <openssl/rand.h>
 
+#include "net/client_hello.h"
 #include "net/tls_inside.h"
 
 /* Mozilla's guideline 5.8, intermediate: forward secrecy and AEAD only, the client chooses. */
@@ -19,19 +20,16 @@
 
 /* ---- callbacks ----------------------------------------------------------------------------- */
 
-/* The host name in a ClientHello's server_name (RFC 6066 3), in lower case; empty: none. */
-static struct str hello_name(SSL *ssl, char low[256])
+/* The host name that a hello asks for, in h; empty: for none, or for what is no host name. */
+static struct str hello_name(SSL *ssl, struct client_hello *h)
 {
     const unsigned char *p;
     size_t n;
-    if (!SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &p, &n) || n < 5)
+    h->sni_n = 0;
+    if (!SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &p, &n) ||
+        !client_hello_server_name(str_of((const char *) p, n), h))
         return STR("");
-    size_t list = (size_t) (p[0] << 8 | p[1]), len = (size_t) (p[3] << 8 | p[4]);
-    if (list + 2 != n || p[2] != TLSEXT_NAMETYPE_host_name || len + 5 > n || len > 255)
-        return STR("");
-    for (size_t i = 0; i < len; i++)
-        low[i] = str_lower((char) p[5 + i]);
-    return tls_name(str_of(low, len));
+    return str_of(h->sni, h->sni_n);
 }
 
 /* By name: exact, else "*" in place of the first label. */
@@ -88,8 +86,8 @@ static int on_hello(SSL *ssl, int *alert, void *arg)
     (void) arg;
     struct tls *t = tls_of(ssl);
     struct tls_set *set = t->set;
-    char low[256];
-    struct str name = hello_name(ssl, low);
+    struct client_hello hello;
+    struct str name = hello_name(ssl, &hello);
     struct tls_host *host = by_name(&set->by_name, name);
     if (!host && set->server->conf.strict_sni) {
         t->refused = true;

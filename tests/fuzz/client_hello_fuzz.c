@@ -54,7 +54,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t n);
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t n)
 {
     struct str bytes = str_of((const char *) input, n);
-    struct client_hello h, part;
+    struct client_hello h, part, one = {0};
+    if (client_hello_server_name(bytes, &one)) /* as OpenSSL hands it over, of its listeners */
+        check_name(&one);
     enum hello_verdict all = client_hello_parse(bytes, &h);
     size_t step = n / 64 + 1;
     for (size_t i = 0; i < n; i += step) {

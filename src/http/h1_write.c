@@ -173,7 +173,10 @@ static inline char *put_field(char *to, const struct field *f)
 /* Lines that stand one behind the other where they were read are copied at once. */
 static char *put_fields(char *to, const struct fields *f)
 {
-    const struct field *x = f->v, *end = x + f->n;
+    const struct field *x = f->v;
+    if (!x)
+        return to; /* a head without any: C counts from no null pointer */
+    const struct field *end = x + f->n;
     while (x < end && to) {
         if (!x->line) { /* made by Weir */
             to = put_field(to, x++);

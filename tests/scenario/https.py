@@ -377,17 +377,26 @@ def test_bad_files(t):
 
 
 def test_sslscan(t):
-    """Nothing but TLS 1.2 and 1.3 with forward secrecy and AEAD."""
+    """Every finding of the default policy: exactly these protocols, ciphers and groups."""
     t.not_in("onebyte", "a scanner of many handshakes, byte by byte, takes too long")
     t.not_in("doors", "a real program hides what was refused")
     r = subprocess.run([t.needs("sslscan"), "--no-colour", "--show-certificate", t.w.address],
                        capture_output=True, text=True, timeout=wire.patience() * 6)
     lines = r.stdout.splitlines()
-    for version in ("SSLv2", "SSLv3", "TLSv1.0", "TLSv1.1"):
-        assert any(x.startswith(version) and "disabled" in x for x in lines), (version, r.stdout)
-    ciphers = [x for x in lines if x.startswith(("Accepted", "Preferred"))]
-    assert len(ciphers) > 3, r.stdout
-    for x in ciphers:
-        assert ("TLS_" in x or "ECDHE" in x) and ("GCM" in x or "CHACHA" in x), x
-    for word in ("renegotiation not supported", "TLSv1.2 not vulnerable to heartbleed"):
+    protocols = dict(x.split() for x in lines if x.endswith(("enabled", "disabled"))
+                     and x.startswith(("SSLv", "TLSv")))
+    assert protocols == {"SSLv2": "disabled", "SSLv3": "disabled", "TLSv1.0": "disabled",
+                         "TLSv1.1": "disabled", "TLSv1.2": "enabled",
+                         "TLSv1.3": "enabled"}, r.stdout
+    ciphers = {x.split()[4] for x in lines if x.startswith(("Accepted", "Preferred"))}
+    ecdhe = {"ECDHE-%s-%s" % (key, cipher) for key in ("ECDSA", "RSA") for cipher in (
+        "AES256-GCM-SHA384", "CHACHA20-POLY1305", "AES128-GCM-SHA256")}
+    assert ciphers == ecdhe | {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384",
+                               "TLS_CHACHA20_POLY1305_SHA256"}, r.stdout
+    groups = {x.split()[3] for x in lines if x.startswith("TLSv1") and x.split()[2:3] == ["bits"]}
+    assert groups - {"X25519MLKEM768"} == {"x25519", "secp256r1", "secp384r1"}, r.stdout
+    for word in ("renegotiation not supported", "Server supports TLS Fallback SCSV",
+                 "TLSv1.2 not vulnerable to heartbleed", "TLSv1.3 not vulnerable to heartbleed",
+                 "Signature Algorithm: ecdsa-with-SHA256", "ECC Key Strength:    128"):
         assert word in r.stdout, (word, r.stdout)
+    assert "Compression enabled" not in r.stdout, r.stdout

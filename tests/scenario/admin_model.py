@@ -10,7 +10,7 @@ import random
 import signal
 
 from peers import client
-from peers.wire import await_true
+from peers.wire import await_true, over
 
 NOT_IN = {"doors": "an answer must say what was taken"}
 NAMES = ["r%d" % i for i in range(5)]
@@ -318,14 +318,6 @@ def by_restart(t, m, rng):
     if not loaded(m.load, m.disk):
         m.top = ({}, {})  # moved aside: nothing comes of them on this file
         m.load(m.disk)
-
-
-def over(pid):
-    try:
-        with open("/proc/%d/stat" % pid) as f:
-            return f.read().rsplit(")", 1)[1].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 def answers(t):

@@ -11,7 +11,7 @@ import threading
 from peers import client, wire
 from peers.h2 import H2
 from peers.origin import echo_tunnel
-from peers.wire import await_true
+from peers.wire import await_true, over
 
 NOT_IN = {"doors": "it is about processes, not about memory"}
 
@@ -237,16 +237,8 @@ def test_supervisor_killed_meanwhile(t):
     w.expect_exit = -signal.SIGKILL
     w.process.wait()
     failed(p, "ended before it said")
-    await_true("nobody is left", lambda: not any(alive(pid) for pid in left))
+    await_true("nobody is left", lambda: all(over(pid) for pid in left))
     w.stop()
-
-
-def alive(pid):
-    try:
-        with open("/proc/%d/stat" % pid) as f:
-            return f.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_killed_afterwards(t):

@@ -7,7 +7,7 @@ import signal
 import threading
 
 from peers import wire
-from peers.wire import Ended, await_true
+from peers.wire import Ended, await_true, over
 
 NOT_IN = {"doors": "a killed process reports nothing"}
 
@@ -118,15 +118,6 @@ def test_reload_and_stop_after_a_crash(t):
     kill_server(w)
     assert w.get("/").body == b"two", "the new server has the newest configuration"
     w.stop()
-
-
-def over(pid):
-    """The process has ended, whoever is to hear of it."""
-    try:
-        with open("/proc/%d/stat" % pid) as f:
-            return f.read().rsplit(")", 1)[1].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 def kill_supervisor(w):

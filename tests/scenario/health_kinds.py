@@ -347,14 +347,6 @@ def children(w):
     return out
 
 
-def gone(pid):
-    try:
-        with open("/proc/%d/stat" % pid) as f:
-            return f.read().rsplit(")", 1)[1].split()[0] == "Z"
-    except OSError:
-        return True
-
-
 def test_script(t):
     """Status 0 passes; the endpoint is in its environment, Weir's secrets are not; what it wrote is
     in the log and on /status; a group that hangs is killed whole."""
@@ -405,14 +397,14 @@ def test_script_that_hangs(t):
     line = event(w, "endpoint.down")
     assert "was killed after 700 ms, its timeout; it wrote: it is hangs" in line, line
     grandchild = int(s.read("child"))
-    wire.await_true("its child is gone too", lambda: gone(grandchild))
+    wire.await_true("its child is gone too", lambda: wire.over(grandchild))
     s.be("good")
     await_states(w, "up")
     s.be("hangs")
     os.unlink(os.path.join(s.dir, "child"))
     grandchild = int(s.read("child"))
     w.stop()  # a script that runs does not outlive its Weir
-    wire.await_true("its child is gone too", lambda: gone(grandchild))
+    wire.await_true("its child is gone too", lambda: wire.over(grandchild))
 
 
 def test_scripts_take_turns(t):
@@ -425,7 +417,7 @@ def test_scripts_take_turns(t):
 
     def all_down():
         nonlocal most
-        most = max(most, sum(not gone(p) for p in children(w)))
+        most = max(most, sum(not wire.over(p) for p in children(w)))
         return states(w) == ["down"] * 40
     wire.await_true("all are down", all_down, 60)
     assert 2 <= most <= 8, most

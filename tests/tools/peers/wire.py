@@ -271,6 +271,15 @@ def connect(address, timeout=None):
     return s
 
 
+def over(pid):
+    """The process has ended, whoever is to hear of it."""
+    try:
+        with open("/proc/%d/stat" % pid) as f:
+            return f.read().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
+
+
 def await_true(what, check, timeout=None, pause=0.01):
     """Calls check until it is true; an event that never comes is a failure of the test."""
     until = time.monotonic() + watching(timeout)

@@ -3,6 +3,7 @@
 #include "features/client_certificate.h"
 
 #include "features/registry.h"
+#include "http/base64.h"
 #include "net/tls.h"
 #include "proxy/exchange.h"
 #include "proxy/session.h"
@@ -10,24 +11,13 @@
 /* A byte sequence (RFC 9651 3.3.5): base64 between colons. */
 static struct str byte_sequence(struct arena *a, struct str bytes)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    char *to = arena_alloc(a, (bytes.n + 2) / 3 * 4 + 2);
-    size_t n = 0;
+    size_t n = BASE64_SIZE(bytes.n);
+    char *to = arena_alloc(a, n + 2);
     if (!to)
         return (struct str){0};
-    to[n++] = ':';
-    for (size_t i = 0; i < bytes.n; i += 3) {
-        size_t left = bytes.n - i;
-        uint32_t v = (uint32_t) (unsigned char) bytes.p[i] << 16;
-        v |= left > 1 ? (uint32_t) (unsigned char) bytes.p[i + 1] << 8 : 0;
-        v |= left > 2 ? (uint32_t) (unsigned char) bytes.p[i + 2] : 0;
-        to[n++] = digits[v >> 18];
-        to[n++] = digits[v >> 12 & 63];
-        to[n++] = left > 1 ? digits[v >> 6 & 63] : '=';
-        to[n++] = left > 2 ? digits[v & 63] : '=';
-    }
-    to[n++] = ':';
-    return str_of(to, n);
+    to[0] = to[n + 1] = ':';
+    base64_encode(to + 1, bytes.p, bytes.n);
+    return str_of(to, n + 2);
 }
 
 /* The views of info end with the connection: copies go on. */

@@ -168,6 +168,8 @@ static void refuses_the_malformed(void **state)
         {0, "\0\5\0\0\3ab", 7},            /* a name that does not fit */
         {0, "\0\x0a\0\0\2ab\0\0\2cd", 12}, /* two names */
         {0, "\0\5\0\0\2ab\0", 8},          /* something behind the list */
+        {0, "\0\6\0\0\3a\0b", 8},          /* a NUL in the name */
+        {0, "\0\5\0\0\2a\0", 7},           /* and at its end */
         {16, "\0\0", 2},                   /* no protocol */
         {16, "\0\1\0", 3},                 /* an empty one */
         {16, "\0\3\3h2", 5},               /* one that does not fit */

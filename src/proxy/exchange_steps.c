@@ -85,16 +85,18 @@ enum step_verdict step_admit(struct exchange *x)
     return STEP_NEXT;
 }
 
-/* The name that the client asked for by TLS, where routes match it. False: memory. */
+/* The name that the client asked for by TLS, where routes match it: in lower case and without the
+ * dot at its end, as rules are written. False: memory. */
 static bool note_sni(struct exchange *x)
 {
     struct tls_info tls;
     if (!x->snapshot->asks_sni || !x->session || !conn_tls_info(&x->session->conn, &tls))
         return true;
-    char *low = arena_alloc(&x->arena, tls.sni.n + 1);
-    for (size_t i = 0; low && i < tls.sni.n; i++)
+    size_t n = tls.sni.n - (tls.sni.n > 1 && tls.sni.p[tls.sni.n - 1] == '.');
+    char *low = arena_alloc(&x->arena, n + 1);
+    for (size_t i = 0; low && i < n; i++)
         low[i] = str_lower(tls.sni.p[i]);
-    x->in->sni = str_of(low, low ? tls.sni.n : 0);
+    x->in->sni = str_of(low, low ? n : 0);
     return low != NULL;
 }
 

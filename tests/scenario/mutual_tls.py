@@ -6,6 +6,7 @@ import base64
 import ssl
 
 from peers import client, tls, weir, wire
+from peers.h2 import H2
 
 FORGED = [("X-Client-Cert", ":Zm9yZ2Vk:"), ("X-Client-DN", "CN=root"), ("X-Client-SAN", "DNS:root"),
           ("Client-Cert", ":Zm9yZ2Vk:"), ("Client-Cert-Chain", ":Zm9yZ2Vk:"),
@@ -117,6 +118,53 @@ def test_forged_without_tls(t):
     assert not req.trailers.has("X-Client-DN") and req.trailers.has("X-Good"), req.trailers
 
 
+def told_of_clients(fields):
+    return sorted(n.lower() for n, _ in fields if "client" in n.lower())
+
+
+def h2(t, w, sni, cert=None):
+    return H2(w.address, tls=tls.context(cert=cert, alpn=("h2",)), sni=sni)
+
+
+def test_forged_by_http2(t):
+    """In the head and behind the body, by who has a certificate and by who has none."""
+    w = start(t, client_auth=auth(t, "request"))
+    forged = [(n.lower(), v) for n, v in FORGED]
+    for path, cert, want in (("/none", None, []),
+                             ("/some", t.alice, ["x-client-cert", "x-client-dn", "x-client-san"])):
+        with h2(t, w, "localhost", cert) as c:
+            s = c.open(c.head("POST", path, forged, authority="localhost", scheme="https"), False)
+            c.data(s, b"body")
+            c.open(forged + [("x-good", "yes")], True, s)
+            assert c.response(s).status == 200
+        req = seen(t, path)
+        assert told_of_clients(req.fields) == want, req
+        assert not told_of_clients(req.trailers) and req.trailers.has("X-Good"), req.trailers
+        if cert:
+            assert req.get("X-Client-DN") == "CN=Alice,O=Weir tests", req
+
+
+def test_forged_where_nobody_is_asked(t):
+    """TLS without client_auth, by either protocol; a Connection option makes no difference."""
+    w = start(t)
+    assert ask(w, "/off", t.alice, fields=FORGED + [("Connection", "x-client-dn")]).status == 200
+    assert not told_of_clients(seen(t, "/off").fields)
+    with h2(t, w, "localhost", t.alice) as c:
+        s = c.request(path="/off2", fields=[(n.lower(), v) for n, v in FORGED],
+                      authority="localhost", scheme="https")
+        assert c.response(s).status == 200
+    assert not told_of_clients(seen(t, "/off2").fields)
+
+
+def test_a_connection_option_hides_nothing(t):
+    """A client cannot have its identity struck out as a field of its connection."""
+    w = start(t, client_auth=auth(t))
+    named = [("Connection", "X-Client-DN, X-Client-Cert, X-Client-SAN")]
+    assert ask(w, "/named", t.alice, fields=named).status == 200
+    want = ["x-client-cert", "x-client-dn", "x-client-san"]
+    assert told_of_clients(seen(t, "/named").fields) == want
+
+
 def test_allowed(t):
     def only(cert, status, **allow):
         w = start(t, client_auth=auth(t, allow=allow))
@@ -171,6 +219,21 @@ def test_a_proof_is_for_one_name(t):
     with tls.Client(w.address, sni="open.example") as c:  # the target's host counts
         c.send(b"GET https://closed.example/x HTTP/1.1\r\nHost: open.example\r\n\r\n")
         assert c.response().status == 421
+
+
+def test_streams_of_one_connection(t):
+    """A browser puts requests for several names of one certificate on one HTTP/2 connection: each
+    stream is judged by its own :authority, and the others go on."""
+    w = start(t, sni={"closed.example": {"client_auth": auth(t)}})
+    for sni, cert, good, bad in (("open.example", None, "open.example", "closed.example"),
+                                 ("closed.example", t.alice, "closed.example", "open.example")):
+        with h2(t, w, sni, cert) as c:
+            for path, name, status in (("/own", good, 200), ("/elsewhere", bad, 421),
+                                       ("/elsewhere", bad.upper() + ".:443", 421),
+                                       ("/own", good, 200)):
+                s = c.request(path=path, authority=name, scheme="https")
+                assert c.response(s).status == status, (sni, name)
+    assert not t.o.seen("/elsewhere")
 
 
 def test_a_session_proves_nothing_elsewhere(t):

@@ -126,7 +126,10 @@ def test_refusals(t):
     refused(t, w, b"\x16\x03\x01\x02\x00\x01", "proxy_protocol_missing")
     for bad in (b"PROXY TCP4 1.2.3.4\r\n", ph.v1("300.1.1.1"), ph.v1() [:-2] + b"\n",
                 b"PROXY TCP4 " + b"1" * 200, ph.v2(command=0x31), ph.v2(checksum=False),
-                ph.v2(tlvs=b"\4\0\7abc"), ph.v2(tlvs=ph.tlv(2, b"a") * 2)):
+                ph.v2(tlvs=b"\4\0\7abc"), ph.v2(tlvs=ph.tlv(2, b"a") * 2),
+                ph.SIGNATURE + b"\x21\x11\0\x0b" + bytes(11),  # addresses cut short
+                ph.SIGNATURE + b"\x21\x11\xff\xff" + bytes(12),  # longer than any
+                ph.SIGNATURE + b"\x20\0\xff\xff"):
         refused(t, w, bad + GET % b"/", "proxy_protocol_invalid")
     assert not o.connections, "nothing of these may reach an origin"
     figures = w.metrics()
@@ -187,6 +190,8 @@ def test_by_source(t):
     assert from_address("127.0.0.1", b"", b"/other") == 200
     assert told(o, "/other") == "127.0.0.1"
     assert from_address("127.0.0.1", ph.v1("192.0.2.9"), b"/forged") == 400
+    assert from_address("127.0.0.1", ph.v2("192.0.2.9"), b"/forged") == 400
+    assert not o.seen("/forged")
     assert from_address("127.0.0.9", b"", b"/none") == b""
     w.await_access(lambda x: x["reason"] == "proxy_protocol_missing")
 

@@ -101,8 +101,9 @@ def test_mutual_tls(t):
         r = c.ask("POST", "/b", body=body)
         assert r.body == b"one POST /b\n" + body
     assert "served" not in tls.refused(w.address, sni="one.example", ca=t.ca), "no certificate"
-    for name in ("two.example", "deep.wild.example", "TWO.example"):
-        with tls.Client(w.address, name, tls.context(t.ca)) as c:
+    for name in ("two.example", "deep.wild.example", "TWO.example", "two.example."):
+        trust = None if name.endswith(".") else t.ca  # ssl compares names with their dots
+        with tls.Client(w.address, name, tls.context(trust)) as c:
             assert c.get("/t").body == b"two GET /t\n"
     line = w.await_access(lambda x: x.get("sni") == "one.example" and
                           x["bytes_out"] > len(body))[0]
@@ -227,7 +228,10 @@ def test_refusals(t):
     refused(w, b"\x80\x2e\x01\x03\x01", "not_tls")
     refused(w, b"\x00", "not_tls")
     refused(w, b"\x16\x03\x01\x00\x04\x02\x00\x00\x00", "client_hello_invalid", 50)
-    refused(w, hello().replace(b"one.example", b"one/example"), "client_hello_invalid", 50)
+    for other in b"/\0:":
+        refused(w, hello().replace(b"one.example", b"one%cexample" % other),
+                "client_hello_invalid", 50)
+    refused(w, hello("192.0.2.1"), "sni_missing", 109)  # ssl never names an address
     refused(w, hello()[:60], "client_hello_invalid", 50, shut=True)
     big = b"\x16\x03\x01\x40\x00\x01\x00\xff\xff" + b"\3\3" + bytes(70000)
     refused(w, big, "client_hello_too_large", 50)
@@ -419,6 +423,8 @@ def test_mixed(t):
             assert c.get("/passed").body == b"two GET /passed\n"
         with tls.Client(w.address, "weir.example", context) as c:
             assert c.get("/ended").body == b"mine GET /ended\n"
+            assert c.get("/only").body == b"mine GET /named/only\n"
+        with tls.Client(w.address, "WEIR.example.", tls.context()) as c:  # the same name
             assert c.get("/only").body == b"mine GET /named/only\n"
         with tls.Client(w.address, "plain.example", context) as c:
             assert c.get("/only").body == b"mine GET /only\n"

@@ -61,11 +61,19 @@ class Answer:
 
 
 class H2:
-    """One connection. auto: acknowledges and opens windows by itself."""
+    """One connection. auto: acknowledges and opens windows by itself. tls: a context that offers
+    h2, for a connection over TLS to the name sni."""
 
-    def __init__(self, address, values=None, greet=True, auto=True):
+    def __init__(self, address, values=None, greet=True, auto=True, tls=None, sni=None):
         self.sock = wire.connect(address)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:
+            self.sock.settimeout(wire.patience())
+            try:
+                self.sock = tls.wrap_socket(self.sock, server_hostname=sni)
+            except OSError:
+                Refusals.note()
+                raise
         self.stream = wire.Stream(self.sock)
         self.encoder, self.decoder = hpack.Encoder(), hpack.Decoder()
         self.decoder.max_header_list_size = 1 << 24

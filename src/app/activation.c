@@ -46,7 +46,7 @@ static void prepare(int fd, int backlog)
     (void) listen(fd, backlog);
 }
 
-static bool has_address(const struct supervisor_listener *l, const struct addr *a)
+static bool has_address(const struct socket_wish *l, const struct addr *a)
 {
     struct addr_text t;
     struct addr of;
@@ -55,7 +55,7 @@ static bool has_address(const struct supervisor_listener *l, const struct addr *
 }
 
 /* One socket for all workers: the server gives each a copy of it. */
-static void take(struct sockets *s, const struct supervisor_listener *l, int fd)
+static void take(struct sockets *s, const struct socket_wish *l, int fd)
 {
     prepare(fd, l->backlog);
     struct socket_row *row = sockets_add(s, l->address, 1);
@@ -64,8 +64,8 @@ static void take(struct sockets *s, const struct supervisor_listener *l, int fd)
     log_info("listener.lent", "%.*s: the service manager's socket is used", STR_ARG(l->address));
 }
 
-static void take_one(struct sockets *s, const struct supervisor_listener *listeners, uint32_t n,
-                     int fd, struct str name)
+static void take_one(struct sockets *s, const struct socket_wish *listeners, uint32_t n, int fd,
+                     struct str name)
 {
     struct addr a;
     char text[ADDR_TEXT_MAX] = "no socket";
@@ -86,7 +86,7 @@ static void take_one(struct sockets *s, const struct supervisor_listener *listen
     sock_close(fd);
 }
 
-void activation_take(struct sockets *s, const struct supervisor_listener *listeners, uint32_t n)
+void activation_take(struct sockets *s, const struct socket_wish *listeners, uint32_t n)
 {
     const char *given = getenv("LISTEN_FDNAMES");
     struct str names = str_c(given ? given : "");

@@ -9,6 +9,6 @@
 
 /* Takes the sockets that were lent to this process: those whose address one of the n listeners has
  * become rows of s. Those that none has are closed, and named in the log. */
-void activation_take(struct sockets *s, const struct supervisor_listener *listeners, uint32_t n);
+void activation_take(struct sockets *s, const struct socket_wish *listeners, uint32_t n);
 
 #endif

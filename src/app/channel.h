@@ -26,7 +26,7 @@ enum channel_kind {
     /* server to supervisor */
     CHANNEL_READY,    /* serving; of a successor: able to; text: its version */
     CHANNEL_RELOADED, /* number: what it came to; good: the new text comes as a memfd */
-    CHANNEL_LISTEN,   /* open text; number: how many sockets, backlog: their queue */
+    CHANNEL_LISTEN,   /* open text; number: how many sockets; backlog, mode: as sockets_open */
     CHANNEL_UNLISTEN, /* close text: no longer configured */
     CHANNEL_FROZEN,   /* answers FREEZE, with what was changed at run time as a memfd */
     CHANNEL_RETIRED,  /* answers RETIRE: accepts no more; number: ms it may take, with the marks */
@@ -44,6 +44,7 @@ struct channel_message {
     uint32_t kind; /* enum channel_kind */
     uint32_t number;
     uint32_t backlog;
+    int32_t mode;
     char text[CHANNEL_TEXT]; /* NUL-terminated */
 };
 

@@ -293,8 +293,9 @@ static void listen_here(struct weir *w, void *arg)
 {
     struct change *c = arg;
     const char *why = "it is served already";
+    struct socket_wish wish = {c->address, w->engine->n_workers, BACKLOG, MODE_BY_UMASK};
     if (sockets_find(&w->listening, c->address) || !sockets_alone(c->address, &why) ||
-        !sockets_open(&w->listening, c->address, w->engine->n_workers, BACKLOG, &why)) {
+        !sockets_open(&w->listening, &wish, &why)) {
         c->why = mem_printf("%.*s: %s", STR_ARG(c->address), why);
         return;
     }

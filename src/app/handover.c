@@ -19,7 +19,7 @@
 #include "control/conf_node.h"
 
 #define VARIABLE "WEIR_HANDOVER"
-#define VERSION 1
+#define VERSION 2 /* of the facts, and of the messages of channel.h */
 #define ARGUMENTS_MAX (1u << 20)
 #define FACTS_MAX (64u << 20)
 

@@ -26,7 +26,8 @@ static void sockets_come_back(void **state)
     const char *why;
     sockets_init(&left);
     sockets_init(&found);
-    assert_true(sockets_open(&left, STR("127.0.0.1:0"), 2, 16, &why));
+    struct socket_wish wish = {STR("127.0.0.1:0"), 2, 16, MODE_BY_UMASK};
+    assert_true(sockets_open(&left, &wish, &why));
     struct socket_row *row = sockets_find(&left, STR("127.0.0.1:0"));
     row->lent = true;
     json_t *list = handover_sockets(&left);
@@ -53,7 +54,7 @@ static void takes_what_was_left(void **state)
     (void) state;
     char value[32];
     json_t *facts;
-    int fd = channel_memfd(STR("{\"version\": 1, \"config\": -1}"));
+    int fd = channel_memfd(STR("{\"version\": 2, \"config\": -1}"));
     assert_true(fd > 2);
     assert_true(snprintf(value, sizeof value, "%d %d", fd, HANDOVER_SERVER) > 0);
     assert_int_equal(handover_take(&facts), HANDOVER_NONE);

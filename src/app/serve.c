@@ -11,18 +11,20 @@
 
 /* The listeners of the file and its admin page; texts are copies, for mem_free. */
 static uint32_t list_listeners(const struct conf_file *file, unsigned n_workers,
-                               struct supervisor_listener *out)
+                               struct socket_wish *out)
 {
     const struct listener_conf *conf = file->proxy.listeners.items;
     uint32_t n = 0;
     for (size_t i = 0; i < file->proxy.listeners.n; i++)
-        out[n++] = (struct supervisor_listener){
-            .address = mem_str(conf[i].address), .n = n_workers, .backlog = (int) conf[i].backlog};
+        out[n++] = (struct socket_wish){.address = mem_str(conf[i].address),
+                                        .n = n_workers,
+                                        .backlog = (int) conf[i].backlog,
+                                        .mode = MODE_BY_UMASK};
     if (file->admin.address.n)
-        out[n++] = (struct supervisor_listener){.address = mem_str(file->admin.address),
-                                                .n = 1,
-                                                .backlog = ADMIN_BACKLOG,
-                                                .mode = admin_mode(&file->admin)};
+        out[n++] = (struct socket_wish){.address = mem_str(file->admin.address),
+                                        .n = 1,
+                                        .backlog = ADMIN_BACKLOG,
+                                        .mode = (int) admin_mode(&file->admin)};
     return n;
 }
 
@@ -86,8 +88,7 @@ static int supervise(const struct serve_options *o, const json_t *facts)
     const struct conf_file *file = c.loaded->file;
     struct server_plan server = plan_server(o, file);
     char *pid_file = one_of(o->pid_file, file->pid_file);
-    struct supervisor_listener *listeners =
-        mem_new((file->proxy.listeners.n + 1) * sizeof *listeners);
+    struct socket_wish *listeners = mem_new((file->proxy.listeners.n + 1) * sizeof *listeners);
     struct supervisor_plan plan = {
         .listeners = listeners,
         .n_listeners = list_listeners(file, server.n_workers, listeners),

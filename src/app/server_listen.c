@@ -40,11 +40,13 @@ void server_take_inherited(struct server *s)
 }
 
 /* Asks the supervisor for sockets; waits for them. */
-static struct socket_row *ask_sockets(struct server *s, struct str address, uint32_t n, int backlog,
-                                      char **why)
+static struct socket_row *ask_sockets(struct server *s, const struct socket_wish *wish, char **why)
 {
+    struct str address = wish->address;
+    uint32_t n = wish->n;
     struct channel_message m = channel_make(CHANNEL_LISTEN, n, address);
-    m.backlog = (uint32_t) backlog;
+    m.backlog = (uint32_t) wish->backlog;
+    m.mode = wish->mode;
     struct socket_row *row = NULL;
     bool going = channel_send(s->start->channel, &m, -1);
     uint32_t have = 0;
@@ -110,8 +112,10 @@ bool server_listen_to_new(struct server *s, const struct conf_file *file, char *
     const struct listener_conf *l = file->proxy.listeners.items;
     bool good = true;
     for (size_t i = 0; good && i < file->proxy.listeners.n; i++) {
+        struct socket_wish wish = {l[i].address, s->plan->n_workers, (int) l[i].backlog,
+                                   MODE_BY_UMASK};
         if (!sockets_find(&s->listening, l[i].address))
-            good = ask_sockets(s, l[i].address, s->plan->n_workers, (int) l[i].backlog, why);
+            good = ask_sockets(s, &wish, why);
     }
     if (!good)
         server_forget_unnamed(s, s->config.loaded->file);
@@ -123,7 +127,9 @@ void server_listen_admin(struct server *s)
     char *why = NULL;
     if (!s->admin.n || sockets_find(&s->listening, s->admin))
         return;
-    struct socket_row *row = ask_sockets(s, s->admin, 1, ADMIN_BACKLOG, &why);
+    struct socket_wish wish = {s->admin, 1, ADMIN_BACKLOG,
+                               (int) admin_mode(&s->config.loaded->file->admin)};
+    struct socket_row *row = ask_sockets(s, &wish, &why);
     if (row)
         hand_on(s, row, true);
     else

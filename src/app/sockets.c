@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -47,14 +48,29 @@ struct socket_row *sockets_find(const struct sockets *s, struct str address)
     return NULL;
 }
 
-static void unlink_unix(struct str address)
+/* The file of a unix address, for mem_free; NULL: it has none. */
+static char *file_of(struct str address)
 {
     struct addr_text t;
     const char *why;
     if (!addr_split(address, 1, &t, &why) || t.form != ADDR_UNIX || t.host.p[0] == '@')
-        return;
-    char *path = mem_strdup(t.host);
-    (void) unlink(path);
+        return NULL;
+    return mem_strdup(t.host);
+}
+
+static void unlink_unix(struct str address)
+{
+    char *path = file_of(address);
+    if (path)
+        (void) unlink(path);
+    mem_free(path);
+}
+
+void sockets_set_mode(const struct socket_row *row, int mode)
+{
+    char *path = row->lent || mode == MODE_BY_UMASK ? NULL : file_of(row->address);
+    if (path)
+        (void) chmod(path, (mode_t) mode);
     mem_free(path);
 }
 
@@ -139,13 +155,19 @@ static bool open_row(struct socket_row *row, struct addr *a, int backlog, const 
     return true;
 }
 
-bool sockets_open(struct sockets *s, struct str address, uint32_t n, int backlog, const char **why)
+bool sockets_open(struct sockets *s, const struct socket_wish *wish, const char **why)
 {
     struct addr a;
-    if (!read_address(address, &a, why))
+    if (!read_address(wish->address, &a, why))
         return false;
-    struct socket_row *row = sockets_add(s, address, n);
-    if (open_row(row, &a, backlog, why))
+    struct socket_row *row = sockets_add(s, wish->address, wish->n);
+    bool masked = wish->mode != MODE_BY_UMASK;
+    /* The file never has more than its mode, not even for a moment. */
+    mode_t before = masked ? umask(0777 & ~(mode_t) wish->mode) : 0;
+    bool good = open_row(row, &a, wish->backlog, why);
+    if (masked)
+        umask(before);
+    if (good)
         return true;
     sockets_close(row, false);
     return false;

@@ -23,16 +23,28 @@ struct sockets {
 
 /* None. */
 void sockets_init(struct sockets *s);
-/* Opens n sockets for address: of an inet address that many of its own that the kernel spreads
- * connections over (SO_REUSEPORT), of a unix address copies of one. False: *why (static, of this
- * thread). */
-bool sockets_open(struct sockets *s, struct str address, uint32_t n, int backlog, const char **why)
+/* What to listen on. */
+struct socket_wish {
+    struct str address;
+    uint32_t n; /* sockets: one a worker, 1 for the admin page */
+    int backlog;
+    int mode; /* of a unix socket's file; MODE_BY_UMASK: as the umask has it */
+};
+
+#define MODE_BY_UMASK (-1)
+
+/* Opens what is wished: of an inet address n sockets of its own that the kernel spreads connections
+ * over (SO_REUSEPORT), of a unix address copies of one. The umask is changed meanwhile: only where
+ * no other thread makes files. False: *why (static, of this thread). */
+bool sockets_open(struct sockets *s, const struct socket_wish *wish, const char **why)
     __attribute__((warn_unused_result));
 /* Nobody listens on that address yet: SO_REUSEPORT alone would let two processes of one user share
  * a port unnoticed. Waits up to a second for one that is letting go. False: *why (static). */
 bool sockets_alone(struct str address, const char **why) __attribute__((warn_unused_result));
 /* Adds a row without sockets, for descriptors that come one by one. */
 struct socket_row *sockets_add(struct sockets *s, struct str address, uint32_t n);
+/* The file of a unix socket that is not lent gets that mode (see struct socket_wish). */
+void sockets_set_mode(const struct socket_row *row, int mode);
 /* The row of that address, or NULL. */
 struct socket_row *sockets_find(const struct sockets *s, struct str address);
 /* Closes what is left of one row and frees it; unlink: removes a unix socket's file, too. */

@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -22,7 +23,8 @@ static void inet_sockets_share_a_port(void **state)
     const char *why = NULL;
     sockets_init(&s);
     assert_true(sockets_alone(STR("127.0.0.1:0"), &why));
-    assert_true(sockets_open(&s, STR("127.0.0.1:0"), 3, 16, &why));
+    struct socket_wish wish = {STR("127.0.0.1:0"), 3, 16, MODE_BY_UMASK};
+    assert_true(sockets_open(&s, &wish, &why));
     struct socket_row *row = sockets_find(&s, STR("127.0.0.1:0"));
     assert_non_null(row);
     assert_true(row->port > 0);
@@ -50,8 +52,15 @@ static void unix_sockets_share_a_file(void **state)
     char address[64];
     const char *why = NULL;
     snprintf(address, sizeof address, "unix:/tmp/weir-sockets-test-%ld", (long) getpid());
+    mode_t before = umask(022);
+    umask(before);
     sockets_init(&s);
-    assert_true(sockets_open(&s, str_c(address), 2, 16, &why));
+    struct socket_wish wish = {str_c(address), 2, 16, 0};
+    assert_true(sockets_open(&s, &wish, &why));
+    struct stat st;
+    assert_int_equal(stat(address + 5, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0);
+    assert_int_equal(umask(before), before);
     struct socket_row *row = sockets_find(&s, str_c(address));
     assert_true(row->fds[0] >= 0 && row->fds[1] >= 0 && row->fds[0] != row->fds[1]);
     assert_int_equal(access(address + 5, F_OK), 0);
@@ -69,7 +78,8 @@ static void bad_addresses_are_refused(void **state)
     sockets_init(&s);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         const char *why = NULL;
-        assert_false(sockets_open(&s, str_c(bad[i]), 1, 16, &why));
+        struct socket_wish wish = {str_c(bad[i]), 1, 16, MODE_BY_UMASK};
+        assert_false(sockets_open(&s, &wish, &why));
         assert_non_null(why);
         assert_false(sockets_alone(str_c(bad[i]), &why));
     }

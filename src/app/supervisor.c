@@ -78,6 +78,25 @@ static bool write_pid_file(const char *path)
     return good;
 }
 
+static void move_pid_file(const struct supervisor *s, const char *from)
+{
+    const char *to = s->plan->pid_file;
+    bool same = from && to && strcmp(from, to) == 0;
+    if (!same && write_pid_file(to) && from)
+        (void) unlink(from);
+}
+
+void supervisor_take_files(const struct supervisor *s, const char *pid_file)
+{
+    move_pid_file(s, pid_file);
+    for (uint32_t i = 0; i < s->plan->n_listeners; i++) {
+        const struct socket_wish *l = &s->plan->listeners[i];
+        const struct socket_row *row = sockets_find(&s->sockets, l->address);
+        if (row)
+            sockets_set_mode(row, l->mode);
+    }
+}
+
 static bool open_sockets(struct supervisor *s)
 {
     const struct supervisor_plan *plan = s->plan;
@@ -92,13 +111,10 @@ static bool open_sockets(struct supervisor *s)
         good = false;
     }
     for (uint32_t i = 0; good && i < plan->n_listeners; i++) {
-        const struct supervisor_listener *l = &plan->listeners[i];
+        const struct socket_wish *l = &plan->listeners[i];
         if (sockets_find(&s->sockets, l->address))
             continue;
-        mode_t before = l->mode ? umask(0777 & ~l->mode) : 0;
-        good = sockets_open(&s->sockets, l->address, l->n, l->backlog, &why);
-        if (l->mode)
-            umask(before);
+        good = sockets_open(&s->sockets, l, &why);
         if (!good)
             log_error("listener.refused", "%.*s: %s", STR_ARG(l->address), why);
     }
@@ -321,10 +337,10 @@ static void take_signals(struct supervisor *s)
 static void open_for_server(struct supervisor *s, const struct channel_message *ask)
 {
     struct str address = str_c(ask->text);
+    struct socket_wish wish = {address, ask->number, (int) ask->backlog, ask->mode};
     const char *why = "stopping";
     struct socket_row *row = sockets_find(&s->sockets, address);
-    if (!row && !s->stopping &&
-        sockets_open(&s->sockets, address, ask->number, (int) ask->backlog, &why))
+    if (!row && !s->stopping && sockets_open(&s->sockets, &wish, &why))
         row = sockets_find(&s->sockets, address);
     if (!row) {
         struct channel_message no = channel_make(CHANNEL_REFUSED, 0, str_c(why));

@@ -18,16 +18,8 @@ struct server_start {
     bool follows;            /* another one serves until the supervisor says CHANNEL_GO */
 };
 
-/* A listener to open before the server starts. */
-struct supervisor_listener {
-    struct str address;
-    uint32_t n; /* sockets: one a worker, 1 for the admin page */
-    int backlog;
-    unsigned mode; /* of a unix socket's file; 0: as the umask has it */
-};
-
 struct supervisor_plan {
-    const struct supervisor_listener *listeners;
+    const struct socket_wish *listeners; /* to open before the server starts */
     uint32_t n_listeners;
     int config; /* memfd of the configuration, or -1; owned by the supervisor from now on */
     const char *pid_file; /* NULL: none */

@@ -348,6 +348,7 @@ bool upgrade_resume(struct supervisor *s, const void *facts)
             s->old[s->n_old++] = served_of(one);
     }
     handover_sockets_of(list, &s->sockets);
+    supervisor_take_files(s, json_string_value(json_object_get(v, "pid_file")));
     mem_free(s->path);
     s->path = mem_strdup(str_c(path));
     snprintf(s->upgrade.version, sizeof s->upgrade.version, "%s", to);

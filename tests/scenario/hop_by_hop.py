@@ -209,7 +209,7 @@ def test_upstream_close_is_not_passed_on(t):
             assert r.body == b"ok" and "close" not in r.fields.tokens("connection"), r
 
 
-def test_loop(t):
+def test_loop_of_itself(t):
     """A Weir that forwards to itself notices by its own Via."""
     address = t.address()
     w = t.start({"listeners": [{"address": address}],

@@ -6,8 +6,9 @@ import struct
 import threading
 
 from peers import h2, wire
-from peers.h2 import (CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, H2, HEADERS,
-                      PING, PRIORITY, PRIORITY_UPDATE, REFUSED_STREAM, RST, SETTINGS, WINDOW, frame)
+from peers.h2 import (CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM,
+                      FRAME_SIZE_ERROR, H2, HEADERS, PING, PRIORITY, PRIORITY_UPDATE,
+                      PROTOCOL_ERROR, REFUSED_STREAM, RST, SETTINGS, STREAM_CLOSED, WINDOW, frame)
 
 NOT_IN = {"onebyte": "floods of a byte a system call prove nothing new"}
 COST = 3
@@ -109,6 +110,39 @@ def test_made_reset(t):
                             + frame(WINDOW, 0, 2 * k + 1, struct.pack(">I", 0x7fffffff))
                             for k in range(i, i + 100)))
     flood(t, "h2_made_reset", send, STREAMS)
+
+
+def test_made_reset_by_other_ways(t):
+    """The same by each other frame that is an error of one stream: the budget is the same, or the
+    connection ends at once with that error; nothing of it goes on at the origin."""
+    window = struct.pack(">I", 0)
+    ways = {"WINDOW_UPDATE of 0": ((), 4, lambda s, block: frame(WINDOW, 0, s, window)),
+            "DATA behind END_STREAM": ((), 5, lambda s, block: frame(DATA, 0, s, b"x")),
+            "HEADERS behind END_STREAM": ((), 5, lambda s, block: frame(HEADERS, 5, s, block)),
+            "more than content-length": ((("content-length", "1"),), 4,
+                                         lambda s, block: frame(DATA, 0, s, b"xx")),
+            "PRIORITY of 4 bytes": ((), 4, lambda s, block: frame(PRIORITY, 0, s, bytes(4)))}
+    for way, (fields, flags, error) in ways.items():
+        seen = len(t.o.seen("/wait"))
+        with H2(t.w.address) as c:
+            c.until("SETTINGS", lambda: c.settings is not None and c.acked)
+            block = c.encode(c.head("POST", "/wait", fields))
+            for i in range(0, 20000, 100):
+                streams = range(2 * i + 1, 2 * i + 201, 2)
+                for s in streams:
+                    c.answers.setdefault(s, h2.Answer())
+                c.send(b"".join(frame(HEADERS, flags, s, block) + error(s, block)
+                                for s in streams))
+                if c.stream.readable(0) and not c.step():
+                    break
+            code = c.await_end()
+            assert code in (ENHANCE_YOUR_CALM, PROTOCOL_ERROR, STREAM_CLOSED, FRAME_SIZE_ERROR), (
+                way, c.goaway)
+            innocent(t)
+        new = t.o.seen("/wait")[seen:]
+        assert len(new) < 1000, (way, len(new))
+        for q in new:
+            assert q.conn.ended.wait(20), (way, "the upstream side goes on")
 
 
 def test_malformed_requests(t):

@@ -93,14 +93,18 @@ def test_origin_reads_without_100(t):
 
 
 def test_unknown_expectation(t):
+    """Refused, and the body that it announces is no request (0.CL desync)."""
+    body = "GET /smuggled-417 HTTP/1.1\r\nHost: a\r\n\r\n"
     for i, value in enumerate(("200-ok", "100-continue, x", "x", "100-continu", "100-continue;q=1",
-                               "100 continue")):
-        with t.w.client() as c:
-            c.send("POST /unknown%d HTTP/1.1\r\nHost: a\r\nExpect: %s\r\nContent-Length: 0\r\n\r\n"
-                   % (i, value))
-            r = c.response()
-            assert r.status == 417 and r.code == "expectation_unknown", (value, r)
+                               "100 continue", "y 100-continue", "100-continue\r\nExpect: x")):
+        for content in ("", body):
+            with t.w.client() as c:
+                c.send("POST /unknown%d HTTP/1.1\r\nHost: a\r\nExpect: %s\r\n"
+                       "Content-Length: %d\r\n\r\n%s" % (i, value, len(content), content))
+                r = c.response()
+                assert r.status == 417 and r.code == "expectation_unknown", (value, r)
         assert not t.o.seen("/unknown%d" % i)
+    assert not t.o.seen("/smuggled-417")
 
 
 def test_expect_without_body(t):

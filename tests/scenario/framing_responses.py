@@ -2,6 +2,8 @@
 """Bad backends: 502 while nothing was sent, a visibly broken message after, never an extra
 answer, and a poisoned connection is never used again."""
 
+import threading
+
 from peers.wire import WrongBytes
 
 OK = "HTTP/1.1 200 OK\r\n"
@@ -276,7 +278,6 @@ def test_until_close(t):
         conn.send(OK + "\r\nhalf of")
         req.conn.origin.sent_half.wait(20)
         conn.reset()
-    import threading
     t.o.sent_half = threading.Event()
     t.o.on("/until-reset", cut)
     with t.w.client() as c:
@@ -307,3 +308,11 @@ def test_set_cookie2_and_odd_fields(t):
     r = t.w.get("/odd")
     assert r.body == b"ok" and r.fields.all("set-cookie2") == ["a=b", ""], r
     assert r.get("x-high") == "\xe9\xff" and r.get("x-empty") == "", r
+
+
+def test_none_of_them_keeps_it_busy(t):
+    """After all of the above the server rests: an answer that is parsed again and again would use
+    a whole CPU."""
+    before = t.w.cpu()
+    threading.Event().wait(0.5)  # a stretch of time in which nothing happens
+    assert t.w.cpu() - before < 0.3, "spins"

@@ -86,17 +86,22 @@ def test_no_tunnel_without_101(t):
 
 
 def test_smuggling_behind_refused_upgrade(t):
-    """Bytes behind a refused upgrade are never passed on raw."""
-    t.o.on("/refused2", b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
-    with t.w.client() as c:
-        from peers.client import make_request
-        c.send(make_request("GET", "/refused2", UPGRADE)
-               + b"GET /secret HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n")
-        assert c.response().status == 403
-        try:
-            c.response()
-        except Ended:
-            pass
+    """Bytes behind a refused upgrade are never passed on raw, whatever was asked for and however
+    it was refused."""
+    from peers.client import make_request
+    foo = [("Connection", "Upgrade"), ("Upgrade", "foo")]
+    wrong_version = UPGRADE + [("Sec-WebSocket-Version", "777")]
+    for i, (fields, status) in enumerate([(f, s) for f in (UPGRADE, foo, wrong_version)
+                                          for s in (200, 403, 426)]):
+        t.o.on("/refused2-%d" % i, b"HTTP/1.1 %d Refused\r\nContent-Length: 2\r\n\r\nno" % status)
+        with t.w.client() as c:
+            c.send(make_request("GET", "/refused2-%d" % i, fields)
+                   + b"GET /secret HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n")
+            assert c.response().status == status, (fields, status)
+            try:
+                c.response()
+            except Ended:
+                pass
     for q in t.o.seen("/secret"):
         assert b"6.6.6.6" not in q.raw, "passed on raw"
 

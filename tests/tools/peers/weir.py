@@ -176,6 +176,12 @@ class Weir:
         with open("/proc/%d/status" % self.server_pid()) as f:
             return int(re.search(r"VmRSS:\s+(\d+) kB", f.read()).group(1)) * 1024
 
+    def cpu(self):
+        """Seconds of CPU that the server process has used."""
+        with open("/proc/%d/stat" % self.server_pid()) as f:
+            parts = f.read().rsplit(")", 1)[1].split()
+        return (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK")
+
     def fds(self):
         return len(os.listdir("/proc/%d/fd" % self.server_pid()))
 

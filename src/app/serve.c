@@ -36,11 +36,23 @@ static char *one_of(const char *given, struct str configured)
     return configured.n ? mem_strdup(configured) : NULL;
 }
 
+/* A name that is said at the start, and stays over upgrades: with facts it is what the program
+ * before had. The configuration comes from the server by then, which may not choose its user, nor
+ * a file for root to write. */
+static char *first_of(const json_t *facts, const char *name, const char *given,
+                      struct str configured)
+{
+    if (!facts)
+        return one_of(given, configured);
+    return one_of(json_string_value(json_object_get(facts, name)), STR(""));
+}
+
 /* What the server's process is begun with. */
-static struct server_plan plan_server(const struct serve_options *o, const struct conf_file *file)
+static struct server_plan plan_server(const struct serve_options *o, const struct conf_file *file,
+                                      const json_t *facts)
 {
     return (struct server_plan){.source = o->source,
-                                .user = one_of(o->user, file->user),
+                                .user = first_of(facts, "user", o->user, file->user),
                                 .n_workers = engine_workers(file->proxy.workers),
                                 .pin = o->pin || file->pin_workers};
 }
@@ -63,7 +75,7 @@ static int follow(const struct serve_options *o, const json_t *facts)
     handover_sockets_of(json_object_get(facts, "sockets"), &sockets);
     int status = 1;
     if (config_read_fd(&c, &o->source, start.config, &why)) {
-        struct server_plan server = plan_server(o, c.loaded->file);
+        struct server_plan server = plan_server(o, c.loaded->file, facts);
         config_fini(&c);
         status = server_run(&start, &server);
         mem_free(server.user);
@@ -86,14 +98,15 @@ static int supervise(const struct serve_options *o, const json_t *facts)
         return 1;
     }
     const struct conf_file *file = c.loaded->file;
-    struct server_plan server = plan_server(o, file);
-    char *pid_file = one_of(o->pid_file, file->pid_file);
+    struct server_plan server = plan_server(o, file, facts);
+    char *pid_file = first_of(facts, "pid_file", o->pid_file, file->pid_file);
     struct socket_wish *listeners = mem_new((file->proxy.listeners.n + 1) * sizeof *listeners);
     struct supervisor_plan plan = {
         .listeners = listeners,
         .n_listeners = list_listeners(file, server.n_workers, listeners),
         .config = text >= 0 ? text : config_text_fd(&c),
         .pid_file = pid_file,
+        .user = server.user,
         .drain = file->proxy.drain,
         .serve = server_run,
         .ready = o->ready,

@@ -69,8 +69,16 @@ static void unlink_unix(struct str address)
 void sockets_set_mode(const struct socket_row *row, int mode)
 {
     char *path = row->lent || mode == MODE_BY_UMASK ? NULL : file_of(row->address);
-    if (path)
-        (void) chmod(path, (mode_t) mode);
+    /* By its own descriptor: who owns the directory could put a link to another file there. */
+    int fd = path ? open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC) : -1;
+    struct stat st;
+    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode)) {
+        char name[40];
+        snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+        (void) chmod(name, (mode_t) mode);
+    }
+    if (fd >= 0)
+        close(fd);
     mem_free(path);
 }
 

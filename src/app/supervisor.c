@@ -78,17 +78,8 @@ static bool write_pid_file(const char *path)
     return good;
 }
 
-static void move_pid_file(const struct supervisor *s, const char *from)
+void supervisor_set_modes(const struct supervisor *s)
 {
-    const char *to = s->plan->pid_file;
-    bool same = from && to && strcmp(from, to) == 0;
-    if (!same && write_pid_file(to) && from)
-        (void) unlink(from);
-}
-
-void supervisor_take_files(const struct supervisor *s, const char *pid_file)
-{
-    move_pid_file(s, pid_file);
     for (uint32_t i = 0; i < s->plan->n_listeners; i++) {
         const struct socket_wish *l = &s->plan->listeners[i];
         const struct socket_row *row = sockets_find(&s->sockets, l->address);

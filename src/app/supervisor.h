@@ -23,6 +23,7 @@ struct supervisor_plan {
     uint32_t n_listeners;
     int config; /* memfd of the configuration, or -1; owned by the supervisor from now on */
     const char *pid_file; /* NULL: none */
+    const char *user;     /* that the server becomes; NULL: the supervisor's own */
     usec_t drain;         /* longest graceful stop; a few seconds more and the server is killed */
     /* Runs in the child, returns its exit status. */
     int (*serve)(const struct server_start *start, void *arg);

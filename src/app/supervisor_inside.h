@@ -69,9 +69,8 @@ struct supervisor {
 bool supervisor_order(const struct served *p, enum channel_kind kind, int fd);
 /* "was ended by signal 9 (KILL)" of a wait status. */
 void supervisor_describe_end(int status, char out[64]);
-/* The files of the program before become as this configuration has them: its pid file, which was at
- * pid_file (NULL: nowhere), and the modes of its sockets. */
-void supervisor_take_files(const struct supervisor *s, const char *pid_file);
+/* The sockets' files get the modes that the configuration gives them by now. */
+void supervisor_set_modes(const struct supervisor *s);
 /* In a child: closes what is the supervisor's alone. */
 void supervisor_forget(struct supervisor *s);
 

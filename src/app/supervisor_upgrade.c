@@ -126,10 +126,10 @@ void upgrade_begin(struct supervisor *s, const char *binary, usec_t within, int 
 /* In the child: becomes the new program, or says why not. */
 static void become_next(struct supervisor *s, int channel, int state)
 {
-    json_t *facts =
-        json_pack("{s:o, s:o, s:o, s:i, s:o}", "channel", handover_fd(channel), "config",
-                  handover_fd(s->config), "state", handover_fd(state), "generation",
-                  (int) s->generation + 1, "sockets", handover_sockets(&s->sockets));
+    json_t *facts = json_pack("{s:o, s:o, s:o, s:i, s:s?, s:o}", "channel", handover_fd(channel),
+                              "config", handover_fd(s->config), "state", handover_fd(state),
+                              "generation", (int) s->generation + 1, "user", s->plan->user,
+                              "sockets", handover_sockets(&s->sockets));
     int error = handover_run(s->upgrade.binary, HANDOVER_SERVER, facts);
     int why = channel_memfd(str_c(strerrordesc_np(error)));
     struct channel_message m = channel_make(CHANNEL_FAILED, 0, STR(""));
@@ -192,11 +192,11 @@ static int become_new(struct supervisor *s)
     for (uint32_t i = 0; i < s->n_old; i++)
         json_array_append_new(old, served_fact(&s->old[i]));
     json_t *facts =
-        json_pack("{s:i, s:i, s:i, s:i, s:b, s:s, s:s, s:s, s:s?, s:o, s:o, s:o}", "config",
+        json_pack("{s:i, s:i, s:i, s:i, s:b, s:s, s:s, s:s, s:s?, s:s?, s:o, s:o, s:o}", "config",
                   s->config, "door", s->door, "asker", u->asker, "generation", (int) s->generation,
                   "reload_due", (int) s->reload_due, "path", u->binary, "from", WEIR_VERSION, "to",
-                  u->version, "pid_file", s->plan->pid_file, "server", served_fact(&s->server),
-                  "old", old, "sockets", handover_sockets(&s->sockets));
+                  u->version, "pid_file", s->plan->pid_file, "user", s->plan->user, "server",
+                  served_fact(&s->server), "old", old, "sockets", handover_sockets(&s->sockets));
     keep_on_exec(s, true);
     int error = handover_run(u->binary, HANDOVER_SUPERVISOR, facts);
     keep_on_exec(s, false);
@@ -261,7 +261,10 @@ bool upgrade_says(struct supervisor *s, bool next, const struct channel_message 
         next_says(s, m, fd);
         return true;
     }
-    if (m->kind == CHANNEL_FROZEN && s->upgrade.phase == UPGRADE_FREEZING)
+    if (m->kind == CHANNEL_FROZEN && s->upgrade.phase == UPGRADE_FREEZING && *fd < 0)
+        upgrade_fail(s, "the running server has no file descriptor or memory left to hand on what "
+                        "was changed at run time");
+    else if (m->kind == CHANNEL_FROZEN && s->upgrade.phase == UPGRADE_FREEZING)
         start_next(s, *fd);
     else if (m->kind == CHANNEL_RETIRED && s->upgrade.phase == UPGRADE_SWITCHING)
         switch_over(s, *fd, m->number * USEC_PER_MS);
@@ -348,7 +351,7 @@ bool upgrade_resume(struct supervisor *s, const void *facts)
             s->old[s->n_old++] = served_of(one);
     }
     handover_sockets_of(list, &s->sockets);
-    supervisor_take_files(s, json_string_value(json_object_get(v, "pid_file")));
+    supervisor_set_modes(s);
     mem_free(s->path);
     s->path = mem_strdup(str_c(path));
     snprintf(s->upgrade.version, sizeof s->upgrade.version, "%s", to);

@@ -3,6 +3,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -322,19 +323,39 @@ def test_the_admin_address_moves(t):
     w.stop()
 
 
-def test_the_pid_file_moves(t):
-    """It is where the configuration has it from the upgrade on, and gone at the end."""
+def test_the_pid_file_stays(t):
+    """What a start alone may choose outlives an upgrade; a file that another configuration names is
+    left alone."""
     before, after = (os.path.join(t.dir, name) for name in ("before.pid", "after.pid"))
     w = start(t, {"upstreams": {"o": {"endpoints": [t.o.address]}}, "pid_file": before,
                   "admin": {"address": t.unix()}})
-    w.reload(w.with_config(pid_file=after), lambda: "config.restart_needed" in w.log())
-    assert os.path.exists(before) and not os.path.exists(after)
+    with open(after, "w") as f:
+        f.write("of somebody else")
+    w.reload(w.with_config(pid_file=after, user="nobody"),
+             lambda: "config.restart_needed" in w.log())
     assert upgrade(t, w)[0] == 0
-    with open(after) as f:
-        assert int(f.read()) == w.pid
-    assert not os.path.exists(before)
+    await_true("the new server alone", lambda: len(w.children()) == 1)
+    assert os.stat("/proc/%d" % w.server_pid()).st_uid == os.getuid()
+    assert "server.user" not in w.log(), "an upgrade took another user"
     w.stop()
-    assert not os.path.exists(after)
+    assert not os.path.exists(before)
+    with open(after) as f:
+        assert f.read() == "of somebody else"
+
+
+def test_no_descriptor_is_left(t):
+    """What was changed at run time cannot be handed on: no upgrade, and nothing is lost."""
+    w = start(t, {"upstreams": {"o": {"endpoints": [t.o.address]}}, "admin": {"address": t.unix()}})
+    add_route(w, "kept")
+    old, limits = w.server_pid(), resource.prlimit(w.server_pid(), resource.RLIMIT_NOFILE)
+    resource.prlimit(old, resource.RLIMIT_NOFILE, (3, limits[1]))
+    code, _, err = upgrade(t, w)
+    assert code == 1 and "descriptor" in err, (code, err)
+    resource.prlimit(old, resource.RLIMIT_NOFILE, limits)
+    still_serves(t, w, old)
+    assert upgrade(t, w)[0] == 0
+    assert w.get("/kept").body == b"kept"
+    w.stop()
 
 
 def test_another_number_of_workers(t):

@@ -112,6 +112,9 @@ bool conn_tls_asks(const struct conn *c);
 /* A request for host (lower case, no port) may come over c, to a listener that asks for
  * certificates: the name under which c was made has the same say about them. */
 bool conn_tls_serves(const struct conn *c, struct str host);
+/* s asks clients for other certificates for host than c was made under: its settings, authorities
+ * or lists of revoked ones changed since. */
+bool conn_tls_outdated(const struct conn *c, struct tls_server *s, struct str host);
 /* What was read of c came before its handshake was over, and could be a replay (RFC 8446 8). Such a
  * connection may be read and written; the handshake goes on as it is read. */
 bool conn_tls_early(const struct conn *c);

@@ -23,6 +23,7 @@ struct tls_set {
     size_t n_hosts;
     struct map by_name;      /* name or *.name -> struct tls_host */
     struct tls_auth *auth;   /* the listener's */
+    uint32_t round;          /* the server's when this was made */
     bool asks;               /* one of these asks for certificates */
     struct map auth_by_name; /* name or *.name -> struct tls_auth */
 };
@@ -33,6 +34,7 @@ struct tls_server {
     void *room;
     pthread_mutex_t lock; /* of set, while it is exchanged */
     struct tls_set *set;
+    _Atomic uint32_t round; /* how often auths were loaded anew */
     struct tls_tickets tickets;
     struct tls_cert **certs; /* in use, by place in conf; main thread */
     struct tls_auth *

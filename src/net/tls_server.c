@@ -360,6 +360,7 @@ static struct tls_set *set_new(struct tls_server *s, struct tls_errors *e)
     size_t names = 1;
     atomic_store(&set->refs, 1);
     set->server = s;
+    set->round = atomic_load_explicit(&s->round, memory_order_relaxed);
     for (size_t i = 0; i < s->conf.certificates.n; i++)
         names += s->certs[i]->n_names;
     set->hosts = mem_new(names * sizeof *set->hosts);
@@ -529,10 +530,13 @@ static void reload_auth(struct tls_server *s, size_t i)
     if (fresh) {
         s->auths[i] = fresh;
         set = set_new(s, &e);
-        if (set)
+        if (set) {
+            set->round++;
             set_put(s, set);
-        else
+            atomic_fetch_add_explicit(&s->round, 1, memory_order_relaxed);
+        } else {
             s->auths[i] = old;
+        }
     }
     tls_auth_unref(set ? old : fresh);
     tls_store_loaded(s->watched.store, file, set ? NULL : h.text);
@@ -637,4 +641,19 @@ void *tls_accept(struct tls_server *s)
     tls_server_ref(s);
     SSL_set_accept_state(t->ssl);
     return t;
+}
+
+bool conn_tls_outdated(const struct conn *c, struct tls_server *s, struct str host)
+{
+    const struct tls *t = c->ops == &conn_tls ? c->transport : NULL;
+    if (!t || !t->set ||
+        (t->set->server == s &&
+         t->set->round == atomic_load_explicit(&s->round, memory_order_relaxed)))
+        return false;
+    struct tls_set *now = set_get(s);
+    const struct tls_auth *wanted = tls_set_auth(now, host), *had = t->auth;
+    bool off = wanted->conf->mode == TLS_AUTH_OFF && had->conf->mode == TLS_AUTH_OFF;
+    bool changed = !off && memcmp(wanted->id, had->id, sizeof had->id) != 0;
+    tls_set_unref(now);
+    return changed;
 }

@@ -278,6 +278,44 @@ def test_changed_rules_end_sessions(t):
     assert "revoked" in tls.refused(w.address, with_context=c, session=session).lower()
 
 
+def test_changed_rules_end_connections(t):
+    """Who was let in without a certificate, or by one that is revoked now, is not served on by a
+    connection that stays open: by a reload, and by a changed file."""
+    w = start(t)
+    address = w.address
+    strict = [{"address": address, "tls": {"certificates": [t.site.conf()],
+                                           "client_auth": auth(t, crl=t.clients.crl())}}]
+    with tls.Client(address) as one, h2(t, w, "localhost") as two:
+        assert one.get("/a", host="localhost").status == 200
+        s = two.request(path="/a", authority="localhost", scheme="https")
+        assert two.response(s).status == 200
+        w.reload(w.with_config(listeners=strict))
+        last = []
+
+        def asked():
+            last[:] = [one.get("/a", host="localhost")]
+            return last[0].status == 421
+        wire.await_true("the rules in use", asked)
+        assert last[0].get("connection") == "close", last
+        assert one.stream.rest() == b""
+        s = two.request(path="/strict", authority="localhost", scheme="https")
+        assert two.response(s).status == 421
+        two.until("GOAWAY", lambda: two.goaway)
+    assert not t.o.seen("/strict")
+    with tls.Client(address, cert=t.bob) as bob, tls.Client(address, cert=t.alice) as alice:
+        assert bob.get("/b", host="localhost").status == 200
+        assert alice.get("/b", host="localhost").status == 200
+        w.reload(w.with_config(access_log={"path": t.dir + "/other.log"}), lambda: (
+            w.log().count("config.loaded") == 2))
+        assert bob.get("/b", host="localhost").status == 200, "what did not change goes on"
+        t.clients.crl([t.bob])
+        wire.await_true("the list in use", lambda: "tls.loaded" in w.log())
+        assert bob.get("/revoked", host="localhost").status == 421
+        assert alice.get("/again", host="localhost").status == 421, "she proves herself again"
+    assert ask(w, "/again", t.alice).status == 200
+    assert not t.o.seen("/revoked")
+
+
 def test_needs_an_authority(t):
     code, _, err = t.run("check", write(t, "client_auth: {mode: require}"))
     assert code == 1 and "mode needs ca" in err, err

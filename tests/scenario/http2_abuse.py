@@ -123,7 +123,7 @@ def test_made_reset_by_other_ways(t):
                                          lambda s, block: frame(DATA, 0, s, b"xx")),
             "PRIORITY of 4 bytes": ((), 4, lambda s, block: frame(PRIORITY, 0, s, bytes(4)))}
     for way, (fields, flags, error) in ways.items():
-        seen = len(t.o.seen("/wait"))
+        seen, before = len(t.o.seen("/wait")), faults(t, "h2_made_reset", STREAMS)
         with H2(t.w.address) as c:
             c.until("SETTINGS", lambda: c.settings is not None and c.acked)
             block = c.encode(c.head("POST", "/wait", fields))
@@ -139,6 +139,7 @@ def test_made_reset_by_other_ways(t):
             assert code in (ENHANCE_YOUR_CALM, PROTOCOL_ERROR, STREAM_CLOSED, FRAME_SIZE_ERROR), (
                 way, c.goaway)
             innocent(t)
+        assert code != ENHANCE_YOUR_CALM or faults(t, "h2_made_reset", STREAMS) > before, way
         new = t.o.seen("/wait")[seen:]
         assert len(new) < 1000, (way, len(new))
         for q in new:

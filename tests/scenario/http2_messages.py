@@ -117,6 +117,27 @@ def test_request_trailers(t):
         q.trailers)
 
 
+def test_trailer_limits(t):
+    """Trailers have the limits of a head; the origin never sees the end of such a request."""
+    t.o.on("/long-trail", reading)
+    for fields in ([("x-%d" % i, "1") for i in range(150)],
+                   [("x-%d" % i, "v" * 4000) for i in range(9)]):
+        with client(t) as c:
+            stream = c.request("POST", "/long-trail", end=False)
+            c.data(stream, b"hello")
+            b = c.encode(fields)
+            pieces = [b[i:i + 16384] for i in range(0, len(b), 16384)]
+            for i, piece in enumerate(pieces):
+                c.frame(h2.CONTINUATION if i else HEADERS,
+                        (0 if i else END_STREAM) | (END_HEADERS if piece is pieces[-1] else 0),
+                        stream, piece)
+            r = c.response(stream)
+            assert r.status in (400, 431) or r.reset == h2.PROTOCOL_ERROR, r
+            assert c.ask(path="/after-trail").status == 200
+    for q in t.o.seen("/long-trail"):
+        assert q.conn.ended.wait(20) and not q.whole, q
+
+
 def test_response_trailers(t):
     t.o.on("/down", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
            + encode_chunked(b"hello", 2, [("X-Sum", "abc"), ("Connection", "x")]))

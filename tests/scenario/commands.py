@@ -198,12 +198,13 @@ ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 COMPLETION = os.path.join(ROOT, "packaging", "weir.bash-completion")
 
 
-def completions(*words, cwd=None):
+def completions(*words, cwd=None, env=None):
     """What bash would offer for the last of words."""
     script = ('. "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _weir; '
               'printf "%s\\n" "${COMPREPLY[@]}"')
     done = subprocess.run(["bash", "--norc", "-c", script, COMPLETION, *words], cwd=cwd, text=True,
-                          capture_output=True, timeout=60, check=True)
+                          env={**os.environ, **(env or {})}, capture_output=True, timeout=60,
+                          check=True)
     assert not done.stderr, done.stderr
     return set(done.stdout.split("\n")) - {""}
 
@@ -211,14 +212,22 @@ def completions(*words, cwd=None):
 def options_of(t, command):
     """The options that --help tells of."""
     out = t.run(command, "--help")[1]
-    return set(re.findall(r"^  (-H|--[a-z-]+)", out, re.M)) | {"--help"}
+    lines = "\n".join(re.findall(r"^  (-.*)", out, re.M))
+    return set(re.findall(r"(?:^|, )(-H|--[a-z-]+)", lines, re.M)) | {"--help"}
+
+
+def commands_of(t):
+    """Every command that there is."""
+    names = re.findall(r"^  ([a-z]+) ", t.run("--help")[1], re.M)
+    assert set(COMMANDS) < set(names), names
+    return names
 
 
 def test_bash_completion(t):
     """Commands, their options and their arguments are completed."""
-    assert set(COMMANDS) <= completions("weir", "")
+    assert set(commands_of(t)) | {"help", "--help", "--version"} == completions("weir", "")
     assert completions("weir", "ex") == {"explain"}
-    for command in COMMANDS:
+    for command in commands_of(t):
         assert completions("weir", command, "-") == options_of(t, command), command
         assert completions("weir", "help", command[:3]) >= {command}
     d = t.make_dir("completion")
@@ -232,6 +241,22 @@ def test_bash_completion(t):
     formats = re.search(r"--format FORMAT +(.*)", t.run("schema", "--help")[1], re.S).group(1)
     assert completions("weir", "schema", "--format", "") == set(re.findall(
         r"\b(?!JSON|Schema|the|default)\w+", formats)), formats
+
+
+def test_bash_completion_of_names(t):
+    """Routes and upstreams of a running Weir are completed, but no name that a shell would run."""
+    o = t.origin()
+    w = t.start({"upstreams": {"shop": {"endpoints": [o.address]}}, "admin": {"address": t.unix()},
+                 "routes": [{"name": "cart", "match": {"path": "/cart"}, "to": "shop"},
+                            {"name": "$(echo${IFS}run)", "match": {"path": "/x"}, "to": "shop"},
+                            {"name": "rest", "to": "shop"}]})
+    routes, upstreams = {"cart", "rest"}, {"shop"}
+    for words, names in ((("route", "rm"), routes), (("route", "set"), routes),
+                         (("route", "add", "{}", "--within"), routes), (("route", "add"), set()),
+                         (("endpoint", "drain"), upstreams), (("breaker",), upstreams)):
+        for env, found in ((w.admin, names), (t.unix(), set())):
+            assert completions(t.weir_path, *words, "", env={"WEIR_ADMIN": env}) == found, words
+    w.stop()
 
 
 def test_bash_completion_at_a_prompt(t):
@@ -260,8 +285,8 @@ def test_manual(t):
     """weir(1) has every command, option and format."""
     with open(os.path.join(ROOT, "docs", "man", "weir.1")) as f:
         text = re.sub(r"\\f[BIRP]|\\", "", f.read())
-    for command in COMMANDS:
-        assert ".SS %s\n" % command in text, command
+    for command in commands_of(t):
+        assert re.search(r"^\.SS (.*, )?%s(,|$)" % command, text, re.M), command
         for option in options_of(t, command) - {"--help"}:
             assert option in text, "weir(1) lacks %s of %s" % (option, command)
     for word in completions("weir", "schema", "--format", "") - {"json"}:

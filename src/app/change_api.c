@@ -4,7 +4,7 @@
 
 #include "app/server_inside.h"
 
-static void answer(struct change_result *r, struct text *json, char **why)
+void server_answer(struct change_result *r, struct text *json, char **why)
 {
     if (r->good) {
         text_addf(json, "{\"generation\":%" PRIu64 ",\"words\":", r->generation);
@@ -18,20 +18,20 @@ static void answer(struct change_result *r, struct text *json, char **why)
     change_result_fini(r);
 }
 
-static bool ask_reload(void *arg, enum live_mode mode, struct text *json, char **why)
+static enum live_result ask_reload(void *arg, enum live_mode mode, struct live_waiter *w)
 {
     struct change_result r = {0};
-    bool good = server_reload(arg, mode, ORIGIN_API, "", &r);
-    answer(&r, json, why);
-    return good;
+    enum live_result result = server_reload(arg, mode, ORIGIN_API, w, &r);
+    server_answer(&r, &w->json, &w->why);
+    return result;
 }
 
-static bool ask_rollback(void *arg, uint32_t back, struct text *json, char **why)
+static enum live_result ask_rollback(void *arg, uint32_t back, struct live_waiter *w)
 {
     struct change_result r = {0};
-    bool good = server_rollback(arg, back, "", &r);
-    answer(&r, json, why);
-    return good;
+    enum live_result result = server_rollback(arg, back, w, &r);
+    server_answer(&r, &w->json, &w->why);
+    return result;
 }
 
 static void ask_history(void *arg, struct text *json)

@@ -3,7 +3,8 @@
  * Invariants:
  * 1. A change either does everything it says or nothing: sockets are had, and the snapshot is
  *    built, before anything is put to use.
- * 2. Events are told after the swap, in the order of the changes. */
+ * 2. Events are told after the swap, in the order of the changes.
+ * 3. loading is set while live keeps the changes of a load (live.storing), and then alone. */
 #include <inttypes.h>
 #include <unistd.h>
 
@@ -255,24 +256,12 @@ static bool load_changes(struct server *s, struct config *c, enum live_mode mode
 
 /* ---- changing ------------------------------------------------------------------------------ */
 
-/* The snapshot of c, with next on top, whose changes are kept. NULL: *why. */
-static struct snapshot *build_and_keep(struct server *s, struct config *c,
-                                       const struct live_next *next, char **why)
-{
-    struct snapshot *made = build(s, c, why);
-    if (!made || !c->text.p || live_store(&s->live, next, why))
-        return made;
-    snapshot_free(made);
-    return NULL;
-}
-
-/* Everything that can fail. NULL: nothing is kept of what was begun. */
-static struct snapshot *prepare(struct server *s, struct config *c, const struct live_next *next,
-                                char **why)
+/* Everything that can fail but the disk. NULL: nothing is kept of what was begun. */
+static struct snapshot *prepare(struct server *s, struct config *c, char **why)
 {
     struct snapshot *made = NULL;
     if (server_listen_to_new(s, c->loaded->file, why))
-        made = build_and_keep(s, c, next, why);
+        made = build(s, c, why);
     if (!made)
         server_forget_unnamed(s, s->config.loaded->file);
     return made;
@@ -311,30 +300,70 @@ static void swap(struct server *s, struct config *c, struct snapshot *made, enum
     arena_fini(&a);
 }
 
-/* mode: what becomes of the changes made at run time. */
-static bool change(struct server *s, struct config *c, enum live_mode mode, enum origin o,
-                   const char *who, struct change_result *out)
-{
+/* A configuration that is good, and is used once its changes are kept. */
+struct load {
+    struct config config;
     struct live_next next;
-    struct snapshot *made = NULL;
-    live_settle(&s->live); /* it comes after what is being kept */
-    if (load_changes(s, c, mode, &next, &out->why))
-        made = prepare(s, c, &next, &out->why);
-    if (!made) {
-        live_next_fini(&next);
-        config_fini(c);
-        refuse(s, o, who, out);
-        return false;
+    struct snapshot *made; /* NULL: it is refused */
+    enum origin origin;
+};
+
+/* l (taken) is used or refused: its changes are kept (LIVE_DONE, LIVE_UNSURE) or not. */
+static enum live_result load_end(struct server *s, struct load *l, enum live_result kept,
+                                 struct change_result *out)
+{
+    if (l->made && (kept == LIVE_DONE || kept == LIVE_UNSURE)) {
+        swap(s, &l->config, l->made, l->origin, "", out);
+        live_adopt(&s->live, &l->next);
+    } else {
+        if (l->made)
+            server_forget_unnamed(s, s->config.loaded->file);
+        snapshot_free(l->made);
+        live_next_fini(&l->next);
+        config_fini(&l->config);
+        refuse(s, l->origin, "", out);
+        kept = kept == LIVE_DISK ? LIVE_DISK : LIVE_REFUSED;
     }
-    swap(s, c, made, o, who, out);
-    live_adopt(&s->live, &next);
-    return true;
+    mem_free(l);
+    return kept;
 }
 
-bool server_change(struct server *s, struct config *c, enum origin o, const char *who,
-                   struct change_result *out)
+/* c is taken. mode: what becomes of the changes made at run time. */
+static enum live_result change(struct server *s, struct config *c, enum live_mode mode,
+                               enum origin o, struct live_waiter *waiter, struct change_result *out)
 {
-    return change(s, c, LIVE_KEEP, o, who, out);
+    struct load *l = mem_new(sizeof *l);
+    enum live_result kept = LIVE_DONE;
+    *l = (struct load){.config = *c, .origin = o};
+    if (load_changes(s, &l->config, mode, &l->next, &out->why))
+        l->made = prepare(s, &l->config, &out->why);
+    if (l->made && l->config.text.p)
+        kept = live_store(&s->live, &l->next, waiter, &out->why);
+    if (kept != LIVE_WAITS)
+        return load_end(s, l, kept, out);
+    s->loading = l;
+    return LIVE_WAITS;
+}
+
+void server_stored(void *arg, enum live_result result, char *why, struct live_waiter *waiter)
+{
+    struct server *s = arg;
+    struct load *l = s->loading;
+    struct change_result r = {.why = why};
+    s->loading = NULL;
+    if (s->stopping) { /* new sockets would be opened again */
+        result = LIVE_REFUSED;
+        mem_free(r.why);
+        r.why = mem_strdup(STR("Weir is being stopped"));
+    }
+    result = load_end(s, l, result, &r);
+    if (waiter) {
+        server_answer(&r, &waiter->json, &waiter->why);
+        waiter->result = result;
+        waiter->over = true;
+        waiter->wake(waiter);
+    }
+    change_result_fini(&r);
 }
 
 /* An editor that saved the same text again has changed nothing. */
@@ -343,31 +372,33 @@ static bool is_news(const struct server *s, const struct config *c, enum origin 
     return o != ORIGIN_WATCH || !str_eq(c->text, s->config.text);
 }
 
-bool server_reload(struct server *s, enum live_mode mode, enum origin o, const char *who,
-                   struct change_result *out)
+enum live_result server_reload(struct server *s, enum live_mode mode, enum origin o,
+                               struct live_waiter *waiter, struct change_result *out)
 {
     struct config c;
     server_file_read(s);
     if (!config_read(&c, &s->plan->source, &out->why)) {
-        refuse(s, o, who, out);
-        return false;
+        refuse(s, o, "", out);
+        return LIVE_REFUSED;
     }
     if (is_news(s, &c, o))
-        return change(s, &c, mode, o, who, out);
+        return change(s, &c, mode, o, waiter, out);
     config_fini(&c);
     out->generation = s->snapshot->generation;
-    return out->good = true;
+    out->good = true;
+    return LIVE_DONE;
 }
 
-bool server_rollback(struct server *s, uint32_t back, const char *who, struct change_result *out)
+enum live_result server_rollback(struct server *s, uint32_t back, struct live_waiter *waiter,
+                                 struct change_result *out)
 {
     struct config c;
     size_t n;
     char *text = history_text(&s->history, back, &n, &out->why);
     if (text && config_take_text(&c, &s->plan->source, str_of(text, n), &out->why))
-        return server_change(s, &c, ORIGIN_ROLLBACK, who, out);
-    refuse(s, ORIGIN_ROLLBACK, who, out);
-    return false;
+        return change(s, &c, LIVE_KEEP, ORIGIN_ROLLBACK, waiter, out);
+    refuse(s, ORIGIN_ROLLBACK, "", out);
+    return LIVE_REFUSED;
 }
 
 /* ---- the admin API's changes --------------------------------------------------------------- */
@@ -440,22 +471,34 @@ static bool live_hold(void *arg, struct str upstream, struct str state)
 
 bool server_begin_config(struct server *s, struct config *c, char **why)
 {
-    static const struct live_ops ops = {live_prepare, live_derive,        live_use,
-                                        live_drop,    server_write_state, server_settle_state,
-                                        live_hold};
+    static const struct live_ops ops = {.prepare = live_prepare,
+                                        .derive = live_derive,
+                                        .use = live_use,
+                                        .drop = live_drop,
+                                        .write = server_write_state,
+                                        .settle = server_settle_state,
+                                        .stored = server_stored,
+                                        .hold = live_hold};
     struct live_next next;
     struct snapshot *made = NULL;
     live_init(&s->live, &feature_registry, &ops, s);
-    s->jobs = c->loaded->file->state_dir.n ? file_jobs_new(1) : NULL;
     bool follows = s->start->follows; /* then what cannot be had is no reason to lose anything */
     live_open(&s->live, c->loaded->file->state_dir, follows ? server_left_changes(s) : NULL);
     if (load_changes(s, c, follows ? LIVE_KEEP : LIVE_START, &next, why))
-        made = follows ? build(s, c, why) : build_and_keep(s, c, &next, why);
+        made = build(s, c, why);
+    /* There is no thread for it yet: it blocks. */
+    if (made && !follows && c->text.p && live_store(&s->live, &next, NULL, why) == LIVE_DISK) {
+        snapshot_free(made);
+        made = NULL;
+    }
     if (!made) {
         live_next_fini(&next);
         config_fini(c);
         return false;
     }
+    mem_free(*why); /* it was said */
+    *why = NULL;
+    s->jobs = c->loaded->file->state_dir.n ? file_jobs_new(1) : NULL;
     put_to_use(s, c, made);
     live_adopt(&s->live, &next);
     if (!follows)
@@ -463,8 +506,14 @@ bool server_begin_config(struct server *s, struct config *c, char **why)
     return true;
 }
 
+static void history_idle(void *arg)
+{
+    server_obey_later(arg);
+}
+
 void server_begin_history(struct server *s)
 {
-    history_open(&s->history, s->config.loaded->file->state_dir);
+    struct history_pen pen = {s->jobs, s->engine->loop, history_idle, s};
+    history_open(&s->history, s->config.loaded->file->state_dir, pen);
     record(s, ORIGIN_START, "");
 }

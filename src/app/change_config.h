@@ -36,18 +36,20 @@ struct change_result {
 
 /* "signal", "api" ... */
 const char *origin_name(enum origin o);
-/* Replaces the configuration by c, which is taken either way: builds, has the sockets, swaps,
- * records, tells subscribers. who: for the record ("" where there is nobody to name). False:
- * refused, nothing changed and out->why says why. */
-bool server_change(struct server *s, struct config *c, enum origin o, const char *who,
-                   struct change_result *out);
-/* Reads the file again and does the same. mode: what becomes of changes made at run time that the
- * file says other things about. */
-bool server_reload(struct server *s, enum live_mode mode, enum origin o, const char *who,
-                   struct change_result *out);
-/* Goes back to the configuration that was in use `back` changes ago. The file stays as it is: the
- * next reload reads it again. */
-bool server_rollback(struct server *s, uint32_t back, const char *who, struct change_result *out);
+/* Reads the file again and replaces the configuration by what it says: builds, has the sockets,
+ * keeps the changes made at run time, swaps, records, tells subscribers. mode: what becomes of
+ * changes that the file says other things about. Not while live is busy. LIVE_REFUSED or LIVE_DISK:
+ * nothing changed and out->why says why; LIVE_WAITS: waiter (NULL: nobody) is told. */
+enum live_result server_reload(struct server *s, enum live_mode mode, enum origin o,
+                               struct live_waiter *waiter, struct change_result *out);
+/* Goes back to the configuration that was in use `back` changes ago, in the same way. The file
+ * stays as it is: the next reload reads it again. */
+enum live_result server_rollback(struct server *s, uint32_t back, struct live_waiter *waiter,
+                                 struct change_result *out);
+/* live_ops: a load's changes are on the disk, or not. */
+void server_stored(void *arg, enum live_result result, char *why, struct live_waiter *waiter);
+/* What the admin API answers of it, in JSON; why is taken out of r, which is ended. */
+void server_answer(struct change_result *r, struct text *json, char **why);
 /* What c would change, in words and JSON; changes nothing that runs. */
 void server_compare(struct server *s, const struct config *c, struct change_result *out);
 /* Frees the texts. */

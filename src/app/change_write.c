@@ -16,19 +16,19 @@ struct write_job {
     struct server *server;
     struct str dir; /* owned */
     struct text bytes;
-    bool good;
+    enum file_end end;
     char *why;
     bool told; /* live was; main thread */
     pthread_mutex_t lock;
     pthread_cond_t done;
-    bool written; /* under lock; good and why are then the main thread's */
+    bool written; /* under lock; end and why are then the main thread's */
 };
 
 /* On the pool's thread. */
 static void write_now(void *arg)
 {
     struct write_job *j = arg;
-    j->good = state_file_put(j->dir, text_str(&j->bytes), &j->why);
+    j->end = state_file_put(j->dir, text_str(&j->bytes), &j->why);
     pthread_mutex_lock(&j->lock);
     j->written = true;
     pthread_cond_signal(&j->done);
@@ -42,7 +42,8 @@ static void tell(struct write_job *j)
         return;
     j->told = true;
     j->server->writing = NULL;
-    live_written(&j->server->live, j->good, j->why);
+    live_written(&j->server->live, j->end, j->why);
+    server_obey_later(j->server);
 }
 
 static void job_free(struct write_job *j)

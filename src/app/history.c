@@ -3,7 +3,8 @@
  * Invariants:
  * 1. Numbers in v rise; the newest is the last.
  * 2. A file of the directory is either whole or not there: file_replace makes it.
- * 3. Where dir is set no text is in memory. */
+ * 3. Where dir is set a text is in memory only while it is being written, and where it cannot be.
+ * 4. Files are written and removed in the order of their numbers, by one thread. */
 #include "app/history.h"
 
 #include <dirent.h>
@@ -28,11 +29,11 @@ static void file_name(uint64_t number, char out[48])
     snprintf(out, 48, "config-%08" PRIu64 ".yaml", number);
 }
 
-static void remove_file(const struct history *h, uint64_t number)
+static void remove_file(const char *dir, uint64_t number)
 {
     char name[48];
     file_name(number, name);
-    char *path = mem_printf("%s/%s", h->dir, name);
+    char *path = mem_printf("%s/%s", dir, name);
     (void) unlink(path);
     mem_free(path);
 }
@@ -45,7 +46,8 @@ static bool read_file(const struct history *h, uint64_t number, struct history_e
     size_t n = 0;
     file_name(number, name);
     char *path = mem_printf("%s/%s", h->dir, name);
-    char *bytes = file_read(path, CONF_TEXT_MAX + HEAD_MAX, &n, &why);
+    char *bytes = text ? file_read(path, CONF_TEXT_MAX + HEAD_MAX, &n, &why)
+                       : file_read_start(path, HEAD_MAX, &n, &why);
     ptrdiff_t end = bytes ? str_find(str_of(bytes, n), '\n') : -1;
     bool good = end > 0 && (size_t) end < sizeof head;
     if (good)
@@ -61,34 +63,111 @@ static bool read_file(const struct history *h, uint64_t number, struct history_e
     return good;
 }
 
-static bool write_file(const struct history *h, const struct history_entry *e, struct str text,
-                       char **why)
+/* A file on its way to the disk. */
+struct history_job {
+    struct post post; /* first */
+    struct history *history;
+    char *dir; /* owned */
+    uint64_t number;
+    uint64_t remove; /* another one, that goes then; 0: none */
+    struct text whole;
+    size_t head; /* bytes of whole before the text */
+    enum file_end end;
+    char *why;
+};
+
+/* Any thread. */
+static void write_file(void *arg)
 {
-    struct text whole = {0};
+    struct history_job *j = arg;
     char name[48];
-    file_name(e->number, name);
-    text_addf(&whole, HEAD " %" PRId64 " %016" PRIx64 " %s %s\n", e->wall_us, e->hash, e->origin,
-              e->who);
-    text_add(&whole, text);
-    bool good = file_replace(h->dir, name, text_str(&whole), why);
-    text_fini(&whole);
-    return good;
+    file_name(j->number, name);
+    j->end = file_replace(j->dir, name, text_str(&j->whole), &j->why);
+    if (j->remove)
+        remove_file(j->dir, j->remove);
 }
 
 /* ---- entries ------------------------------------------------------------------------------- */
 
 static void drop_text(struct history_entry *e)
 {
-    mem_free((void *) (uintptr_t) e->text.p);
+    if (!e->writing)
+        mem_free((void *) (uintptr_t) e->text.p);
     e->text = (struct str){0};
+    e->writing = NULL;
 }
 
-static void drop_oldest(struct history *h)
+/* The number of the file that is not wanted any more; 0: there is none. */
+static uint64_t drop_oldest(struct history *h)
 {
-    if (h->dir)
-        remove_file(h, h->v[0].number);
+    uint64_t number = h->v[0].number;
     drop_text(&h->v[0]);
     memmove(h->v, h->v + 1, --h->n * sizeof h->v[0]);
+    return h->dir ? number : 0;
+}
+
+/* The file is there, or the text stays in memory. */
+static void written(struct history_job *j)
+{
+    struct history *h = j->history;
+    if (j->why)
+        log_warn("history.write", "%s; the configuration is kept in memory, too", j->why);
+    for (uint32_t i = 0; i < h->n; i++) {
+        struct history_entry *e = &h->v[i];
+        if (e->writing != j)
+            continue;
+        e->writing = NULL;
+        e->text = j->end == FILE_KEPT ? (struct str){0} : mem_str(e->text);
+    }
+    text_fini(&j->whole);
+    mem_free(j->why);
+    mem_free(j->dir);
+    mem_free(j);
+}
+
+static void came_back(struct post *p)
+{
+    struct history_job *j = (struct history_job *) (void *) p;
+    struct history *h = j->history;
+    written(j);
+    if (--h->writing == 0)
+        h->pen.idle(h->pen.arg);
+}
+
+/* On a thread of the pool. */
+static void write_and_post(void *arg)
+{
+    struct history_job *j = arg;
+    write_file(j);
+    loop_post(j->history->pen.loop, &j->post);
+}
+
+/* Puts e, whose text that is, into the directory. */
+static void write_entry(struct history *h, struct history_entry *e, struct str text,
+                        uint64_t remove)
+{
+    struct history_job *j = mem_new(sizeof *j);
+    *j = (struct history_job){.post.run = came_back,
+                              .history = h,
+                              .dir = mem_strdup(str_c(h->dir)),
+                              .number = e->number,
+                              .remove = remove};
+    text_addf(&j->whole, HEAD " %" PRId64 " %016" PRIx64 " %s %s\n", e->wall_us, e->hash, e->origin,
+              e->who);
+    j->head = j->whole.n;
+    text_add(&j->whole, text);
+    e->text = str_of(j->whole.p + j->head, text.n);
+    e->writing = j;
+    if (!h->pen.jobs) {
+        write_file(j);
+        written(j);
+    } else if (file_jobs_submit(h->pen.jobs, write_and_post, j)) {
+        h->writing++;
+    } else {
+        j->end = FILE_AS_WAS;
+        j->why = mem_printf("%s: too many files wait for this disk", h->dir);
+        written(j);
+    }
 }
 
 static int by_number(const void *a, const void *b)
@@ -121,9 +200,9 @@ static uint64_t *list_files(const struct history *h, size_t *n)
     return v;
 }
 
-void history_open(struct history *h, struct str dir)
+void history_open(struct history *h, struct str dir, struct history_pen pen)
 {
-    *h = (struct history){0};
+    *h = (struct history){.pen = pen};
     if (dir.n == 0)
         return;
     h->dir = mem_strdup(dir);
@@ -141,11 +220,11 @@ void history_open(struct history *h, struct str dir)
     for (size_t i = 0; i < n; i++) {
         struct history_entry e;
         if (!read_file(h, files[i], &e, NULL)) {
-            remove_file(h, files[i]);
+            remove_file(h->dir, files[i]);
             continue;
         }
         if (h->n == HISTORY_KEPT)
-            drop_oldest(h);
+            remove_file(h->dir, drop_oldest(h));
         h->v[h->n++] = e;
     }
     mem_free(files);
@@ -159,24 +238,24 @@ void history_close(struct history *h)
     *h = (struct history){0};
 }
 
-/* Without a directory the newest texts stay, as far as they fit. */
+/* Where they are not in files the newest texts stay, as far as they fit. */
 static void bound_memory(struct history *h)
 {
     size_t sum = 0;
     for (uint32_t i = h->n; i-- > 0;) {
-        sum += h->v[i].text.n;
-        if (sum > HISTORY_MEMORY)
+        sum += h->v[i].writing ? 0 : h->v[i].text.n;
+        if (sum > HISTORY_MEMORY && !h->v[i].writing)
             drop_text(&h->v[i]);
     }
 }
 
 void history_add(struct history *h, struct str text, const char *origin, const char *who)
 {
-    uint64_t hash = str_stable_hash(text, 1);
+    uint64_t hash = str_stable_hash(text, 1), gone = 0;
     if (h->n && h->v[h->n - 1].hash == hash)
         return;
     if (h->n == HISTORY_KEPT)
-        drop_oldest(h);
+        gone = drop_oldest(h);
     struct history_entry *e = &h->v[h->n];
     *e = (struct history_entry){
         .number = h->n ? h->v[h->n - 1].number + 1 : 1, .wall_us = clock_wall(), .hash = hash};
@@ -186,13 +265,11 @@ void history_add(struct history *h, struct str text, const char *origin, const c
         if ((unsigned char) *at < ' ')
             *at = ' '; /* the head is one line */
     }
-    char *why = NULL;
-    if (!h->dir || !write_file(h, e, text, &why))
-        e->text = mem_str(text);
-    if (why)
-        log_warn("history.write", "%s; the configuration is kept in memory only", why);
-    mem_free(why);
     h->n++;
+    if (h->dir)
+        write_entry(h, e, text, gone);
+    else
+        e->text = mem_str(text);
     bound_memory(h);
 }
 

@@ -39,7 +39,7 @@ static void test_without_a_directory(void **state)
     struct history h;
     char *why = NULL;
     size_t n;
-    history_open(&h, STR(""));
+    history_open(&h, STR(""), (struct history_pen){0});
     assert_null(history_text(&h, 1, &n, &why));
     assert_string_equal(why, "there are 0 earlier configurations");
     mem_free(why);
@@ -67,7 +67,7 @@ static void test_a_directory_survives(void **state)
     struct history h;
     struct text json = {0};
     assert_non_null(mkdtemp(dir));
-    history_open(&h, str_c(dir));
+    history_open(&h, str_c(dir), (struct history_pen){0});
     add(&h, 1, 23);
     history_close(&h);
     /* A torn file is no entry, nor is one that was killed while it was written. */
@@ -80,7 +80,7 @@ static void test_a_directory_survives(void **state)
     f = fopen(path, "w");
     assert_non_null(f);
     fclose(f);
-    history_open(&h, str_c(dir));
+    history_open(&h, str_c(dir), (struct history_pen){0});
     assert_int_equal(h.n, HISTORY_KEPT);
     expect(&h, 0, "workers: 23\n");
     expect(&h, 19, "workers: 4\n");

@@ -92,7 +92,7 @@ static bool start_page(struct server *s, char **why)
 static void reload(struct server *s)
 {
     struct change_result r = {0};
-    (void) server_reload(s, LIVE_KEEP, ORIGIN_SIGNAL, "", &r); /* it has said what came of it */
+    (void) server_reload(s, LIVE_KEEP, ORIGIN_SIGNAL, NULL, &r); /* it says what comes of it */
     change_result_fini(&r);
 }
 
@@ -117,7 +117,7 @@ static void stop(struct server *s)
         engine_drain_idle(s->engine);
         return;
     }
-    if (s->start->follows && s->page.frozen) { /* it has served nobody */
+    if (!s->serving) { /* it follows another that serves still */
         loop_stop(s->engine->loop);
         return;
     }
@@ -126,9 +126,13 @@ static void stop(struct server *s)
 
 static void obey(struct server *s)
 {
-    while (s->reload_due && !s->stopping && !s->stop_due) {
+    while (s->reload_due && !s->stopping && !s->stop_due && !live_busy(&s->live)) {
         s->reload_due = false;
         reload(s);
+    }
+    if (s->freeze_due && !live_busy(&s->live) && s->history.writing == 0) {
+        s->freeze_due = false;
+        server_freeze(s);
     }
     if (s->reopen_due) {
         s->reopen_due = false;
@@ -139,9 +143,24 @@ static void obey(struct server *s)
     s->stop_due = false;
 }
 
-static void obey_later(struct task *t)
+static void obey_due(struct task *t)
 {
     obey(list_entry(t, struct server, due));
+}
+
+void server_obey_later(struct server *s)
+{
+    if (!s->ending)
+        loop_queue_late(s->engine->loop, &s->due);
+}
+
+void server_note_order(struct server *s, const struct channel_message *m)
+{
+    s->reload_due |= m->kind == CHANNEL_RELOAD;
+    s->reopen_due |= m->kind == CHANNEL_REOPEN;
+    s->stop_due |= m->kind == CHANNEL_STOP;
+    s->freeze_due |= m->kind == CHANNEL_FREEZE;
+    s->page.frozen |= s->freeze_due;
 }
 
 static void on_channel(struct watch *w, unsigned events)
@@ -152,9 +171,7 @@ static void on_channel(struct watch *w, unsigned events)
     int fd;
     enum io io;
     while ((io = channel_receive(s->start->channel, &m, &fd, 0)) == IO_OK) {
-        s->reload_due |= m.kind == CHANNEL_RELOAD;
-        s->reopen_due |= m.kind == CHANNEL_REOPEN;
-        s->stop_due |= m.kind == CHANNEL_STOP;
+        server_note_order(s, &m);
         server_obey_upgrade(s, &m, fd);
         if (fd >= 0)
             close(fd);
@@ -222,7 +239,7 @@ static bool begin(struct server *s, char **why)
         config_fini(&c);
         return false;
     }
-    s->due.run = obey_later;
+    s->due.run = obey_due;
     s->page.ops = &server_admin_ops;
     s->page.ops_arg = s;
     s->page.frozen = s->start->follows;
@@ -249,6 +266,7 @@ static bool begin(struct server *s, char **why)
 
 void server_serve(struct server *s)
 {
+    s->serving = true;
     server_take_inherited(s);
     server_listen_admin(s);
     /* A crash in the middle of a reload may have left some that nobody names. */
@@ -271,7 +289,6 @@ static void end(struct server *s)
         timer_stop(&s->watch);
         timer_stop(&s->state_timer);
         map_fini(&s->states);
-        loop_unqueue(&s->due);
         if (s->signals.fd >= 0) {
             int fd = s->signals.fd;
             loop_remove(s->engine->loop, &s->signals);
@@ -280,6 +297,8 @@ static void end(struct server *s)
         if (s->channel.fd >= 0)
             loop_remove(s->engine->loop, &s->channel);
         live_settle(&s->live);
+        s->ending = true;
+        loop_unqueue(&s->due);
         file_jobs_free(s->jobs);
         if (s->snapshot)
             snapshot_drop(s->snapshot);

@@ -21,6 +21,7 @@ struct file_stamp {
 };
 
 struct derived;
+struct load;
 struct write_job;
 
 struct server {
@@ -41,14 +42,16 @@ struct server {
     struct live live;               /* what page reads and changes */
     struct file_jobs *jobs;         /* writes what the API changes; NULL: this thread does */
     struct write_job *writing;      /* a state file on its way to the disk; NULL: none */
+    struct load *loading;           /* a configuration that waits for that; NULL: none */
     struct events *events;
     struct map states;        /* of endpoints, by name, at the last look */
     struct timer state_timer; /* of server_states.c */
     struct history history;
-    struct task due;                /* obeys what came while a change waited for sockets */
+    struct task due;                /* obeys what came while a change waited for something */
     struct timer watch;             /* looks at the file, where the configuration says watch */
     struct file_stamp seen, before; /* of the file: the last that was judged, the last look */
-    bool stopping, reload_due, stop_due, reopen_due;
+    bool serving;                   /* it has begun to accept */
+    bool stopping, ending, reload_due, stop_due, reopen_due, freeze_due;
 };
 
 /* ---- server_listen.c: the addresses that it listens on --------------------------------------- */
@@ -78,9 +81,16 @@ void server_begin_history(struct server *s);
 void server_serve(struct server *s);
 /* Lets what runs finish within the drain limit, then ends the main loop. Once. */
 void server_drain(struct server *s);
+/* Notes an order that waits for nothing else to be under way; server_obey_later has it done. */
+void server_note_order(struct server *s, const struct channel_message *m);
+/* Does what was noted, in a later turn. */
+void server_obey_later(struct server *s);
 
 /* ---- server_upgrade.c: another program follows, or this one does ---------------------------- */
 
+/* Tells the supervisor what was changed at run time: nothing changes from now on, and nothing is on
+ * its way to state_dir. */
+void server_freeze(struct server *s);
 /* Does what an order about an upgrade says; others are not looked at. fd came with it. */
 void server_obey_upgrade(struct server *s, const struct channel_message *m, int fd);
 /* What the server before had changed at run time, as changes; NULL: it left nothing. */

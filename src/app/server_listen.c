@@ -61,10 +61,8 @@ static struct socket_row *ask_sockets(struct server *s, const struct socket_wish
             row->fds[have++] = fd;
             continue;
         }
-        s->stop_due |= m.kind == CHANNEL_STOP;
-        s->reload_due |= m.kind == CHANNEL_RELOAD;
-        s->reopen_due |= m.kind == CHANNEL_REOPEN;
-        loop_queue_late(s->engine->loop, &s->due);
+        server_note_order(s, &m);
+        server_obey_later(s);
         if (m.kind == CHANNEL_REFUSED) {
             *why = mem_printf("%.*s: %s\n", STR_ARG(address), m.text);
             break;

@@ -50,11 +50,9 @@ static void say(struct server *s, enum channel_kind kind, uint32_t number, int f
 
 /* ---- the one that is followed ---------------------------------------------------------------- */
 
-static void freeze(struct server *s)
+void server_freeze(struct server *s)
 {
     const struct file_stamp *f = &s->seen;
-    live_settle(&s->live);
-    s->page.frozen = true;
     json_t *facts = json_pack("{s:O, s:[IIIII]}", "changes", s->live.list, "file",
                               (json_int_t) f->device, (json_int_t) f->inode, (json_int_t) f->size,
                               (json_int_t) f->sec, (json_int_t) f->nsec);
@@ -65,7 +63,6 @@ static void retire(struct server *s)
 {
     json_t *marks = json_array();
     health_marks_write(s->engine->checks, marks);
-    live_settle(&s->live);
     s->page.frozen = true;
     if (!s->stopping) {
         s->engine->succeeded = true;
@@ -104,17 +101,15 @@ static void go(struct server *s, int marks)
     health_marks_take(s->engine->checks, list);
     json_decref(list);
     s->page.frozen = false;
-    server_begin_history(s);
     server_serve(s);
+    server_begin_history(s);
 }
 
 void server_obey_upgrade(struct server *s, const struct channel_message *m, int fd)
 {
     switch (m->kind) {
-    case CHANNEL_FREEZE:
-        freeze(s);
-        break;
     case CHANNEL_THAW:
+        s->freeze_due = false;
         s->page.frozen = s->stopping;
         break;
     case CHANNEL_RETIRE:

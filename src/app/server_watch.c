@@ -41,12 +41,12 @@ static void look(struct timer *t)
     bool steady = same(&now, &s->before);
     s->before = now;
     timer_set(s->engine->loop, t, loop_now(s->engine->loop) + LOOK_PAUSE);
-    if (s->page.frozen) /* who follows will see it */
+    if (s->page.frozen || live_busy(&s->live)) /* who follows will see it; the next look will */
         return;
     if (!steady || same(&now, &s->seen) || (now.sec == 0 && now.nsec == 0))
         return;
     struct change_result r = {0};
-    (void) server_reload(s, LIVE_KEEP, ORIGIN_WATCH, "", &r); /* it has said what came of it */
+    (void) server_reload(s, LIVE_KEEP, ORIGIN_WATCH, NULL, &r); /* it says what comes of it */
     change_result_fini(&r);
 }
 

@@ -35,8 +35,8 @@ struct file_jobs {
     unsigned n_threads;
 };
 
-/* Reads fd to its end, also where st_size says nothing (/proc, pipes). */
-static char *read_all(int fd, size_t max, size_t *n, const char **problem)
+/* Reads fd to its end, also where st_size says nothing (/proc, pipes); cut: or to max. */
+static char *read_all(int fd, size_t max, bool cut, size_t *n, const char **problem)
 {
     size_t cap = 4096;
     char *text = mem_new(cap);
@@ -50,6 +50,10 @@ static char *read_all(int fd, size_t max, size_t *n, const char **problem)
             break;
         }
         have += (size_t) got;
+        if (have >= max && cut) {
+            have = max;
+            break;
+        }
         if (have > max) {
             *problem = "it is larger than allowed";
             break;
@@ -67,7 +71,7 @@ static char *read_all(int fd, size_t max, size_t *n, const char **problem)
     return text;
 }
 
-char *file_read(const char *path, size_t max, size_t *n, char **why)
+static char *read_file(const char *path, size_t max, bool cut, size_t *n, char **why)
 {
     *n = 0;
     *why = NULL;
@@ -80,12 +84,22 @@ char *file_read(const char *path, size_t max, size_t *n, char **why)
     else if (!S_ISREG(st.st_mode))
         problem = "it is not a regular file";
     else
-        text = read_all(fd, max, n, &problem);
+        text = read_all(fd, max, cut, n, &problem);
     if (problem)
         *why = mem_printf("%s: %s", path, problem);
     if (fd >= 0)
         close(fd);
     return text;
+}
+
+char *file_read(const char *path, size_t max, size_t *n, char **why)
+{
+    return read_file(path, max, false, n, why);
+}
+
+char *file_read_start(const char *path, size_t max, size_t *n, char **why)
+{
+    return read_file(path, max, true, n, why);
 }
 
 /* ---- replacing ----------------------------------------------------------------------------- */
@@ -117,18 +131,21 @@ static bool write_new(int at, const char *name, struct str bytes)
     return good;
 }
 
-bool file_replace(const char *dir, const char *name, struct str bytes, char **why)
+enum file_end file_replace(const char *dir, const char *name, struct str bytes, char **why)
 {
     char *fresh = mem_printf("%s.new", name);
     int at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool good = at >= 0 && write_new(at, fresh, bytes) && renameat(at, fresh, at, name) == 0 &&
-                fsync(at) == 0;
-    if (!good)
+    bool renamed = at >= 0 && write_new(at, fresh, bytes) && renameat(at, fresh, at, name) == 0;
+    enum file_end end = !renamed ? FILE_AS_WAS : fsync(at) == 0 ? FILE_KEPT : FILE_UNSURE;
+    if (end == FILE_UNSURE) /* to go back would need the same sync */
+        *why = mem_printf("%s/%s is written, but its directory cannot be synced: %s", dir, name,
+                          strerrordesc_np(errno));
+    else if (end == FILE_AS_WAS)
         *why = mem_printf("%s/%s: cannot be written: %s", dir, name, strerrordesc_np(errno));
     if (at >= 0)
         close(at);
     mem_free(fresh);
-    return good;
+    return end;
 }
 
 bool file_rename(const char *dir, const char *from, const char *to)

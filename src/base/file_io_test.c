@@ -36,6 +36,13 @@ static void reads_a_file(void **state)
     assert_null(file_read(path, sizeof text - 1, &n, &why));
     assert_non_null(strstr(why, "larger than allowed"));
     mem_free(why);
+    got = file_read_start(path, 5000, &n, &why);
+    assert_int_equal(n, 5000);
+    assert_int_equal(got[n], '\0');
+    mem_free(got);
+    got = file_read_start(path, 2 * sizeof text, &n, &why);
+    assert_int_equal(n, sizeof text);
+    mem_free(got);
     unlink(path);
     assert_null(file_read(path, 10, &n, &why));
     assert_non_null(strstr(why, path));

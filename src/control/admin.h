@@ -14,10 +14,11 @@ struct worker;
 
 /* What the API asks of the owner of the configuration. */
 struct admin_ops {
-    /* Reads the file again; an answer in JSON, or false: *why (mem_free). */
-    bool (*reload)(void *arg, enum live_mode mode, struct text *json, char **why);
-    /* Goes back to the configuration of `back` changes ago. */
-    bool (*rollback)(void *arg, uint32_t back, struct text *json, char **why);
+    /* Reads the file again, while live is not busy; what came of it, with w's json or why, or
+     * LIVE_WAITS: w is woken then. */
+    enum live_result (*reload)(void *arg, enum live_mode mode, struct live_waiter *w);
+    /* Goes back to the configuration of `back` changes ago, in the same way. */
+    enum live_result (*rollback)(void *arg, uint32_t back, struct live_waiter *w);
     /* The configurations that are kept, as a JSON array. */
     void (*history)(void *arg, struct text *json);
     /* The text of the file in use, borrowed. */

@@ -146,10 +146,43 @@ static void put_place(const struct live_report *r, const struct conf_error *e, s
     text_fini(&pointer);
 }
 
+/* All that is wrong with a file, a line each in why. */
+static enum hook refused_load(struct api_call *c, struct str why)
+{
+    struct text more = {0};
+    struct str rest = why;
+    bool first = true;
+    text_add(&more, STR(",\"errors\":["));
+    while (rest.n) {
+        ptrdiff_t end = str_find(rest, '\n');
+        struct str line = end < 0 ? rest : str_sub(rest, 0, (size_t) end);
+        rest = end < 0 ? STR("") : str_sub(rest, (size_t) end + 1, rest.n);
+        if (line.n == 0)
+            continue;
+        text_add(&more, first ? STR("{\"detail\":") : STR(",{\"detail\":"));
+        text_add_json(&more, line);
+        text_add(&more, STR("}"));
+        first = false;
+    }
+    text_add(&more, STR("]"));
+    enum hook h = problem(c->x, 422, "refused",
+                          STR("the configuration is refused, the old one stays"), &more);
+    text_fini(&more);
+    return h;
+}
+
 enum hook api_refused(struct api_call *c, enum live_result result, struct live_report *r)
 {
+    if (result == LIVE_REFUSED && c->about.load)
+        return refused_load(c, str_c(r->why));
     if (result == LIVE_REFUSED)
         return api_problem(c->x, 422, "refused", "%s", r->why);
+    if (result == LIVE_UNSURE)
+        return api_problem(c->x, 503, "unsure",
+                           "the change is in force and in the file, but whether a power failure "
+                           "leaves it there is unknown: %s; mend the disk and make any change: "
+                           "each writes the whole file",
+                           r->why);
     if (result == LIVE_DISK)
         return api_problem(c->x, 507, "not-kept", "nothing was changed: %s", r->why);
     const struct conf_errors *e = &r->loaded->errors;

@@ -21,7 +21,7 @@ typedef enum hook api_fn(struct api_call *c);
  * answered once it is made. */
 struct api_about {
     struct str route, endpoint;
-    bool removed;
+    bool removed, load;
     uint16_t status;
     api_fn *answer;
 };
@@ -101,6 +101,11 @@ extern api_fn api_route_add, api_route_set, api_route_remove, api_endpoint_add, 
 enum hook api_changed(struct api_call *c);
 /* c made a change that is being kept, or was. */
 bool api_is_changing(const struct api_call *c);
+/* What c waits with, if it is c's turn to change something. NULL: it waits for that, or fails: *h
+ * is what it returns. */
+struct live_waiter *api_turn(struct api_call *c, enum hook *h);
+/* The load that c began is over, or (LIVE_WAITS) will be. */
+enum hook api_loaded(struct api_call *c, enum live_result result, struct live_waiter *w);
 /* The text of the file in use: GET /v1/config?as=text. */
 enum hook api_config_text(struct api_call *c);
 /* Loads the file again; the answer comes when that is in use or refused. */

@@ -30,6 +30,7 @@ static void wait_drop(void *p)
     struct api_wait *w = p;
     live_forget(w->live, &w->waiter);
     mem_free(w->waiter.why);
+    text_fini(&w->waiter.json);
     mem_free(w);
 }
 
@@ -43,6 +44,16 @@ static struct api_wait *wait_of(struct api_call *c)
     if (api_keep(c->x, wait_drop, w))
         c->wait = w;
     return c->wait;
+}
+
+struct live_waiter *api_turn(struct api_call *c, enum hook *h)
+{
+    struct api_wait *w = wait_of(c);
+    *h = w ? HOOK_WAIT : HOOK_FAIL;
+    if (!w || !live_busy(c->a->live))
+        return w ? &w->waiter : NULL;
+    live_wait(c->a->live, &w->waiter);
+    return NULL;
 }
 
 bool api_is_changing(const struct api_call *c)
@@ -75,6 +86,8 @@ enum hook api_changed(struct api_call *c)
     if (!w->over)
         return HOOK_WAIT;
     c->wait->begun = false;
+    if (c->about.load)
+        return api_loaded(c, w->result, w);
     w->why = NULL;
     return finish(c, w->result, &report);
 }
@@ -103,17 +116,32 @@ static enum hook apply(struct api_call *c, json_t *list, struct api_about about,
     vsnprintf(words, sizeof words, format, args);
     va_end(args);
     c->about = about;
-    struct api_wait *w = wait_of(c);
-    if (!w || live_busy(c->a->live)) {
+    enum hook h;
+    struct live_waiter *w = api_turn(c, &h);
+    if (!w) {
         json_decref(list);
-        if (w)
-            live_wait(c->a->live, &w->waiter);
-        return w ? HOOK_WAIT : HOOK_FAIL;
+        return h;
     }
-    struct live_order order = {list, words, &w->waiter};
+    struct live_order order = {list, words, w};
     enum live_result result = make(c, &order, &report);
-    w->begun = result == LIVE_WAITS;
-    return w->begun ? HOOK_WAIT : finish(c, result, &report);
+    c->wait->begun = result == LIVE_WAITS;
+    return c->wait->begun ? HOOK_WAIT : finish(c, result, &report);
+}
+
+enum hook api_loaded(struct api_call *c, enum live_result result, struct live_waiter *w)
+{
+    struct live_report report = {.why = w->why};
+    c->about.load = true;
+    c->wait->begun = result == LIVE_WAITS;
+    if (result == LIVE_WAITS)
+        return HOOK_WAIT;
+    if (result == LIVE_DONE) {
+        struct text json = w->json;
+        w->json = (struct text){0};
+        return api_json(c, 200, &json);
+    }
+    w->why = NULL;
+    return finish(c, result, &report);
 }
 
 /* "kept": whether a restart knows of it. */

@@ -13,39 +13,6 @@ static bool has_owner(struct api_call *c)
     return false;
 }
 
-/* All that is wrong, a line each. why is taken. */
-static enum hook refused(struct api_call *c, char *why)
-{
-    struct text t = {0};
-    struct str rest = str_c(why ? why : "");
-    bool first = true;
-    text_add(&t, STR("{\"type\":\"urn:weir:problem:refused\",\"title\":\"Unprocessable Content\","
-                     "\"status\":422,\"detail\":\"the configuration is refused, the old one "
-                     "stays\",\"errors\":["));
-    while (rest.n) {
-        ptrdiff_t end = str_find(rest, '\n');
-        struct str line = end < 0 ? rest : str_sub(rest, 0, (size_t) end);
-        rest = end < 0 ? STR("") : str_sub(rest, (size_t) end + 1, rest.n);
-        if (line.n == 0)
-            continue;
-        text_add(&t, first ? STR("{\"detail\":") : STR(",{\"detail\":"));
-        text_add_json(&t, line);
-        text_add(&t, STR("}"));
-        first = false;
-    }
-    text_add(&t, STR("]}\n"));
-    mem_free(why);
-    return api_answer(c->x, 422, STR("application/problem+json"), &t);
-}
-
-static enum hook answer(struct api_call *c, bool good, struct text *json, char *why)
-{
-    if (good)
-        return api_json(c, 200, json);
-    text_fini(json);
-    return refused(c, why);
-}
-
 enum hook api_config_text(struct api_call *c)
 {
     struct text t = {0};
@@ -62,8 +29,7 @@ enum hook api_reload(struct api_call *c)
         enum live_mode mode;
     } modes[] = {{{"ask", 3}, LIVE_ASK}, {{"keep", 4}, LIVE_KEEP}, {{"discard", 7}, LIVE_DISCARD}};
     struct str wanted = api_param(c, "changes");
-    struct text json = {0};
-    char *why = NULL;
+    enum hook h;
     size_t i = 0;
     while (i < 3 && wanted.n && !str_eq(wanted, modes[i].name))
         i++;
@@ -71,19 +37,18 @@ enum hook api_reload(struct api_call *c)
         return api_problem(c->x, 400, "parameter", "changes must be ask, keep or discard");
     if (!has_owner(c) || !api_config_matches(c))
         return HOOK_REPLY;
-    bool good = c->a->ops->reload(c->a->ops_arg, modes[i].mode, &json, &why);
-    return answer(c, good, &json, why);
+    struct live_waiter *w = api_turn(c, &h);
+    return w ? api_loaded(c, c->a->ops->reload(c->a->ops_arg, modes[i].mode, w), w) : h;
 }
 
 enum hook api_rollback(struct api_call *c)
 {
-    struct text json = {0};
-    char *why = NULL;
+    enum hook h;
     uint64_t back;
     if (!api_number(c, "back", 1, 1000, &back) || !has_owner(c) || !api_config_matches(c))
         return HOOK_REPLY;
-    bool good = c->a->ops->rollback(c->a->ops_arg, (uint32_t) back, &json, &why);
-    return answer(c, good, &json, why);
+    struct live_waiter *w = api_turn(c, &h);
+    return w ? api_loaded(c, c->a->ops->rollback(c->a->ops_arg, (uint32_t) back, w), w) : h;
 }
 
 enum hook api_history(struct api_call *c)

@@ -4,7 +4,9 @@
  * 1. now is base with list applied, where both are made; only one that nobody else holds, and that
  *    is not base, is edited.
  * 2. What list says is on disk (where there is a dir) before it is in use: an acknowledged change
- *    outlives the process. */
+ *    outlives the process. What is in the file is in use, too, when nobody knows whether the disk
+ *    has it: a restart finds what is in force.
+ * 3. Not both pending and storing. */
 #include "control/live.h"
 
 #include "base/clock.h"
@@ -165,6 +167,28 @@ static void give_up(struct live *l, struct live_pending *p)
     pending_free(p);
 }
 
+/* why: of FILE_UNSURE. */
+static enum live_result result_of(enum file_end end, const char *why)
+{
+    if (end == FILE_UNSURE)
+        log_error("changes.unsure",
+                  "what was changed at run time is in force, but a power failure may undo it: %s; "
+                  "mend the disk and make any change: each writes the whole file",
+                  why);
+    return end == FILE_KEPT ? LIVE_DONE : end == FILE_UNSURE ? LIVE_UNSURE : LIVE_DISK;
+}
+
+/* The file has become that, or not: p (taken) is in force or given up. */
+static enum live_result settle_pending(struct live *l, struct live_pending *p, enum file_end end,
+                                       const char *why)
+{
+    if (end == FILE_AS_WAS)
+        give_up(l, p);
+    else
+        put_to_use(l, p);
+    return result_of(end, why);
+}
+
 /* Keeps p (taken) on the disk and puts it to use, now or when live_written says so. */
 static enum live_result keep(struct live *l, struct live_pending *p, struct live_report *report)
 {
@@ -173,6 +197,7 @@ static enum live_result keep(struct live *l, struct live_pending *p, struct live
         put_to_use(l, p);
         return LIVE_DONE;
     }
+    enum file_end end = FILE_AS_WAS;
     bool good = state_file_text(p->list, &bytes, &report->why);
     if (good && p->waiter && l->ops->write) {
         l->pending = p;
@@ -180,31 +205,37 @@ static enum live_result keep(struct live *l, struct live_pending *p, struct live
             return LIVE_WAITS;
         l->pending = NULL;
     }
-    good = good && state_file_put(l->dir, text_str(&bytes), &report->why);
-    text_fini(&bytes);
     if (good)
-        put_to_use(l, p);
-    else
-        give_up(l, p);
-    return good ? LIVE_DONE : LIVE_DISK;
+        end = state_file_put(l->dir, text_str(&bytes), &report->why);
+    text_fini(&bytes);
+    return settle_pending(l, p, end, report->why);
 }
 
-void live_written(struct live *l, bool good, char *why)
+static void pending_written(struct live *l, enum file_end end, char *why)
 {
     struct live_pending *p = l->pending;
     struct live_waiter *w = p->waiter;
     l->pending = NULL;
-    if (good)
-        put_to_use(l, p);
-    else
-        give_up(l, p);
+    enum live_result result = settle_pending(l, p, end, why);
     if (w) {
         w->over = true;
-        w->result = good ? LIVE_DONE : LIVE_DISK;
+        w->result = result;
         w->why = why;
         w->wake(w);
     } else {
         mem_free(why);
+    }
+}
+
+void live_written(struct live *l, enum file_end end, char *why)
+{
+    struct live_waiter *w = l->loader;
+    if (l->storing) {
+        l->storing = false;
+        l->loader = NULL;
+        l->ops->stored(l->ops_arg, result_of(end, why), why, w);
+    } else {
+        pending_written(l, end, why);
     }
     for (struct list_node *node; (node = list_pop_front(&l->turn));) {
         w = list_entry(node, struct live_waiter, node);
@@ -223,11 +254,13 @@ void live_forget(struct live *l, struct live_waiter *w)
     list_remove(&w->node);
     if (l->pending && l->pending->waiter == w)
         l->pending->waiter = NULL;
+    if (l->loader == w)
+        l->loader = NULL;
 }
 
 void live_settle(struct live *l)
 {
-    if (l->pending)
+    if (live_busy(l))
         l->ops->settle(l->ops_arg);
 }
 
@@ -464,11 +497,22 @@ bool live_load(struct live *l, struct live_next *next, enum live_mode mode,
     return good;
 }
 
-bool live_store(const struct live *l, const struct live_next *next, char **why)
+enum live_result live_store(struct live *l, const struct live_next *next,
+                            struct live_waiter *waiter, char **why)
 {
+    struct text bytes = {0};
+    enum file_end end = FILE_AS_WAS;
     if (l->dir.n == 0 || json_equal(l->list, next->list))
-        return true;
-    return state_file_write(l->dir, next->list, why);
+        return LIVE_DONE;
+    if (state_file_text(next->list, &bytes, why)) {
+        l->storing = l->ops->write && l->ops->write(l->ops_arg, l->dir, &bytes);
+        l->loader = l->storing ? waiter : NULL;
+        if (l->storing)
+            return LIVE_WAITS;
+        end = state_file_put(l->dir, text_str(&bytes), why);
+    }
+    text_fini(&bytes);
+    return result_of(end, *why);
 }
 
 void live_adopt(struct live *l, struct live_next *next)

@@ -6,6 +6,7 @@
 #ifndef WEIR_CONTROL_LIVE_H
 #define WEIR_CONTROL_LIVE_H
 
+#include "base/file_io.h"
 #include "base/list.h"
 #include "base/text.h"
 #include "control/changes.h"
@@ -16,6 +17,26 @@ struct live_route {
     struct str name;
     const struct conf_node *was; /* in use; NULL: nothing */
     const struct conf_node *now; /* NULL: it goes */
+};
+
+/* What became of a change. */
+enum live_result {
+    LIVE_DONE,
+    LIVE_INVALID, /* errors has what is wrong */
+    LIVE_REFUSED, /* the engine's owner; why */
+    LIVE_DISK,    /* it cannot be kept, and is not made; why */
+    LIVE_UNSURE,  /* it is made, and may be lost by a power failure; why */
+    LIVE_WAITS,   /* it is being kept: the waiter is told what becomes of it */
+};
+
+/* Who waits for its turn to change something, or for its own change; forgotten before it goes. */
+struct live_waiter {
+    struct list_node node;
+    void (*wake)(struct live_waiter *w); /* it is its turn, or its change is over */
+    bool over;
+    enum live_result result; /* of the change that is over */
+    char *why;               /* of that; mem_free */
+    struct text json;        /* of a load: what it changed; text_fini */
 };
 
 /* What the owner of the engine does with a configuration. */
@@ -33,26 +54,10 @@ struct live_ops {
     bool (*write)(void *arg, struct str dir, struct text *bytes);
     /* Waits until that is over: live_written was called. */
     void (*settle)(void *arg);
+    /* What live_store began is over (why: taken); waiter as it was given there, NULL: it left. */
+    void (*stored)(void *arg, enum live_result result, char *why, struct live_waiter *waiter);
     /* Holds the breaker of an upstream open or closed, or lets it go. False: there is none. */
     bool (*hold)(void *arg, struct str upstream, struct str state);
-};
-
-/* What became of a change. */
-enum live_result {
-    LIVE_DONE,
-    LIVE_INVALID, /* errors has what is wrong */
-    LIVE_REFUSED, /* the engine's owner; why */
-    LIVE_DISK,    /* it cannot be kept; why */
-    LIVE_WAITS,   /* it is being kept: the waiter is told what becomes of it */
-};
-
-/* Who waits for its turn to change something, or for its own change; forgotten before it goes. */
-struct live_waiter {
-    struct list_node node;
-    void (*wake)(struct live_waiter *w); /* it is its turn, or its change is over */
-    bool over;
-    enum live_result result; /* of the change that is over */
-    char *why;               /* of LIVE_DISK; mem_free */
 };
 
 struct live_pending;
@@ -70,6 +75,8 @@ struct live {
     uint64_t number;              /* grows with each change and load, and from process to process */
     size_t edits;                 /* made in now since it was made */
     struct live_pending *pending; /* a change that is being kept; NULL: none */
+    bool storing;                 /* the changes of a load are being kept */
+    struct live_waiter *loader;   /* who waits for that; NULL: nobody */
     struct list turn;             /* waiters for their turn */
 };
 
@@ -89,10 +96,10 @@ void live_fini(struct live *l);
 struct conf_tree *live_now(struct live *l);
 /* What the file says. */
 struct conf_tree *live_base(struct live *l);
-/* A change is being kept: no other one may be made until that is over. */
+/* A change or a load is being kept: no other one may be made until that is over. */
 static inline bool live_busy(const struct live *l)
 {
-    return l->pending != NULL;
+    return l->pending != NULL || l->storing;
 }
 /* w is woken when it is its turn to change something: while l is busy. */
 void live_wait(struct live *l, struct live_waiter *w);
@@ -100,8 +107,8 @@ void live_wait(struct live *l, struct live_waiter *w);
 void live_forget(struct live *l, struct live_waiter *w);
 /* Waits, if l is busy, until it is not: blocks. */
 void live_settle(struct live *l);
-/* The change that was being kept is on the disk, or not (why, taken). */
-void live_written(struct live *l, bool good, char *why);
+/* What was being kept is on the disk, or not (why, taken). */
+void live_written(struct live *l, enum file_end end, char *why);
 /* What is to be: list (taken) in force. words: what that does, for the log and events. waiter: who
  * waits if keeping it takes time; NULL: nobody, it blocks. */
 struct live_order {
@@ -145,8 +152,10 @@ void live_open(struct live *l, struct str dir, json_t *left);
 bool live_load(struct live *l, struct live_next *next, enum live_mode mode,
                struct conf_loaded **loaded, char **why);
 /* Keeps the changes of next: the last thing that may fail before it is used, for a load that is
- * refused leaves those in force as they were. False: *why (mem_free). */
-bool live_store(const struct live *l, const struct live_next *next, char **why);
+ * refused leaves those in force as they were. l is not busy. LIVE_DONE and LIVE_UNSURE (*why,
+ * mem_free): next is to be used; LIVE_DISK: it is not, *why; LIVE_WAITS: ops.stored will say. */
+enum live_result live_store(struct live *l, const struct live_next *next,
+                            struct live_waiter *waiter, char **why);
 /* What live_load made is in use now; next is taken. */
 void live_adopt(struct live *l, struct live_next *next);
 /* What live_load made is not to be used. */

@@ -54,7 +54,7 @@ static bool hold(void *arg, struct str upstream, struct str state)
     return true;
 }
 
-static const struct live_ops ops = {prepare, NULL, use, drop, NULL, NULL, hold};
+static const struct live_ops ops = {.prepare = prepare, .use = use, .drop = drop, .hold = hold};
 
 /* What a test works on. */
 struct fixture {
@@ -68,7 +68,7 @@ static bool load_text(struct fixture *f, const char *text, enum live_mode mode, 
     struct live_next next = {.text = mem_str(str_c(text)), .name = mem_strdup(STR("t.yaml"))};
     struct conf_loaded *l = load_good(text);
     bool good = live_load(&f->live, &next, mode, &l, why);
-    if (good && live_store(&f->live, &next, why))
+    if (good && live_store(&f->live, &next, NULL, why) == LIVE_DONE)
         live_adopt(&f->live, &next);
     conf_loaded_free(l);
     return good;

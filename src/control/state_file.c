@@ -7,7 +7,6 @@
 #include <stdio.h>
 
 #include "base/clock.h"
-#include "base/file_io.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "control/changes.h"
@@ -35,20 +34,12 @@ bool state_file_text(const json_t *list, struct text *bytes, char **why)
     return good;
 }
 
-bool state_file_put(struct str dir, struct str bytes, char **why)
+enum file_end state_file_put(struct str dir, struct str bytes, char **why)
 {
     char *path = mem_strdup(dir);
-    bool good = file_replace(path, STATE_FILE_NAME, bytes, why);
+    enum file_end end = file_replace(path, STATE_FILE_NAME, bytes, why);
     mem_free(path);
-    return good;
-}
-
-bool state_file_write(struct str dir, const json_t *list, char **why)
-{
-    struct text bytes = {0};
-    bool good = state_file_text(list, &bytes, why) && state_file_put(dir, text_str(&bytes), why);
-    text_fini(&bytes);
-    return good;
+    return end;
 }
 
 /* The list that text holds; NULL: *why. */

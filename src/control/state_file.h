@@ -8,18 +8,17 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "base/file_io.h"
 #include "base/text.h"
 
 /* What the file is called in state_dir. */
 #define STATE_FILE_NAME "changes.json"
 
-/* Makes list what the directory holds; when it returns true, that is on the disk. False: *why
- * (mem_free), and the file is as before. */
-bool state_file_write(struct str dir, const json_t *list, char **why);
-/* The first half of that: the file's bytes, added to bytes. False: *why. */
+/* The bytes of a file that holds list, added to bytes. False: *why (mem_free). */
 bool state_file_text(const json_t *list, struct text *bytes, char **why);
-/* The second: they are the file's, on the disk. Any thread. False: *why. */
-bool state_file_put(struct str dir, struct str bytes, char **why);
+/* Makes bytes what the file in the directory holds. Any thread. Unless it is kept: *why. */
+enum file_end state_file_put(struct str dir, struct str bytes, char **why)
+    __attribute__((warn_unused_result));
 /* What the directory holds; an empty list when there is no file. A file that cannot be understood
  * is moved aside and *why (mem_free) says so; then the list is empty. NULL: it is there and cannot
  * be read at all; *why. For json_decref. */

@@ -67,11 +67,20 @@ static void write_raw(const char *p, size_t n)
     mem_free(path);
 }
 
+static enum file_end write_list(struct str to, const json_t *list, char **why)
+{
+    struct text bytes = {0};
+    assert_true(state_file_text(list, &bytes, why));
+    enum file_end end = state_file_put(to, text_str(&bytes), why);
+    text_fini(&bytes);
+    return end;
+}
+
 static char *write_and_get(size_t *n)
 {
     char *why = NULL, *path = path_of();
     json_t *list = json_of(LIST);
-    assert_true(state_file_write(dir_str(), list, &why));
+    assert_int_equal(write_list(dir_str(), list, &why), FILE_KEPT);
     assert_null(why);
     json_decref(list);
     char *whole = file_read(path, 1 << 20, n, &why);
@@ -164,7 +173,7 @@ static void a_write_that_fails(void **state)
     (void) state;
     char *why = NULL;
     json_t *list = json_of(LIST);
-    assert_false(state_file_write(STR("/nonexistent/state"), list, &why));
+    assert_int_equal(write_list(STR("/nonexistent/state"), list, &why), FILE_AS_WAS);
     assert_non_null(strstr(why, "/nonexistent/state"));
     mem_free(why);
     json_decref(list);

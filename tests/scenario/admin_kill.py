@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The state file: a slow disk holds up nothing but the answers that wait for it; SIGKILL at every
-point of writing it, and nothing is lost that was acknowledged."""
+"""What is written to state_dir: a slow disk holds up nothing but the answers that wait for it; a
+broken one is answered as what it is; SIGKILL at every point of writing, and nothing is lost that
+was acknowledged."""
 
 import json
 import os
@@ -9,19 +10,24 @@ import signal
 import subprocess
 import threading
 
-from peers import client, story
+from peers import client
 from peers.wire import await_true
 
 NOT_IN = {"doors": "an answer must say what was taken", "onebyte": "it is the file that is cut"}
 TOOL = os.path.join(os.path.dirname(__file__), "../tools/kill_in_write.c")
 
 
+def ask_put(w, name, body):
+    """The answer to a new route."""
+    route = json.dumps({"match": "/" + name, "reply": {"body": body}}).encode()
+    with client.Client(w.admin) as c:
+        return c.ask("PUT", "/v1/routes/" + name, (), route, host="weir")
+
+
 def put(w, name, body):
     """True: acknowledged; False: the connection broke."""
-    route = json.dumps({"match": "/" + name, "reply": {"body": body}}).encode()
     try:
-        with client.Client(w.admin) as c:
-            return c.ask("PUT", "/v1/routes/" + name, (), route, host="weir").status in (200, 201)
+        return ask_put(w, name, body).status in (200, 201)
     except Exception:
         return False
 
@@ -35,15 +41,14 @@ def got(w, name):
 
 def start(t, variable):
     """Weir with the tool in it, and the file that the variable names."""
-    if t.sanitized:
-        raise story.Skip("a sanitizer must be loaded first")
     d = t.make_dir("state")
     library, order = os.path.join(d, "kill.so"), os.path.join(d, "order")
     subprocess.run(["cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library, TOOL, "-ldl"],
                    check=True)
     return t.start({"admin": {"address": t.unix()}, "state_dir": d,
                     "routes": [{"match": "/*", "reply": {"status": 404, "body": "none"}}]},
-                   env={"LD_PRELOAD": library, variable: order}), order
+                   env={"LD_PRELOAD": library, variable: order,
+                        "ASAN_OPTIONS": "detect_leaks=1:verify_asan_link_order=0"}), order
 
 
 def test_a_slow_disk(t):
@@ -71,6 +76,168 @@ def test_a_slow_disk(t):
     os.kill(server, signal.SIGKILL)
     await_true("another server", lambda: w.children() and w.server_pid() != server)
     await_true("its answers", lambda: [got(w, n) for n in names] == names)
+
+
+def healthy(w):
+    with client.Client(w.admin) as c:
+        return c.ask("GET", "/healthz", host="weir").status == 200
+
+
+def write(path, word=""):
+    with open(path + ".new", "w") as f:
+        f.write(word)
+    os.rename(path + ".new", path)
+
+
+def crash(w):
+    """Another server, with what the disk has."""
+    server = w.server_pid()
+    os.kill(server, signal.SIGKILL)
+    await_true("another server", lambda: w.children() and w.server_pid() != server)
+
+
+def kept(w):
+    """The files of state_dir."""
+    return os.listdir(w.config["state_dir"])
+
+
+def with_route(w, name, body):
+    """The configuration with one more route in the file."""
+    return w.with_config(routes=w.config["routes"] + [
+        {"name": name, "match": "/" + name, "reply": {"body": body}}])
+
+
+def test_a_reload_does_not_wait_for_the_disk(t):
+    """What was in use is kept as a file in time; it can be gone back to meanwhile."""
+    w, order = start(t, "HOLD_SYNC")
+    await_true("the first is kept", lambda: "config-00000001.yaml" in kept(w))
+    write(order)
+    for n in range(3):
+        w.write(with_route(w, "file", "file %d" % n))
+        os.kill(w.pid, signal.SIGHUP)
+        await_true("the reload", lambda n=n: got(w, "file") == "file %d" % n)
+        assert healthy(w)
+    code, _, err = t.run("rollback", "--admin", w.admin, "2")
+    assert code == 0 and got(w, "file") == "file 0", err
+    assert healthy(w)
+    assert "config-00000002.yaml" not in kept(w)
+    os.unlink(order)
+    await_true("all are kept", lambda: "config-00000005.yaml" in kept(w))
+    code, text, err = t.run("history", "--admin", w.admin)
+    assert code == 0 and text.count("\n") >= 5, (text, err)
+    code, _, err = t.run("rollback", "--admin", w.admin, "1")
+    assert code == 0 and got(w, "file") == "file 2", err
+
+
+def reload(t, w, *args):
+    return t.spawn([t.weir_path, "reload", "--admin", w.admin, *args],
+                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def overridden(t, variable):
+    """A Weir whose route "changed" the file has come to say other things about."""
+    w, order = start(t, variable)
+    assert put(w, "changed", "by the API")
+    w.write(with_route(w, "changed", "by the file"))
+    return w, order
+
+
+def test_a_load_that_changes_the_changes(t):
+    """It waits for the disk; nothing else does; what comes meanwhile has its turn after it."""
+    w, order = overridden(t, "HOLD_SYNC")
+    write(order)
+    p = reload(t, w, "--discard")
+    await_true("it is being kept", lambda: "changes.json.new" in kept(w))
+    other = reload(t, w, "--keep")
+    answers = queue.Queue()
+    threading.Thread(target=lambda: answers.put(put(w, "later", "later")), daemon=True).start()
+    for _ in range(20):
+        assert healthy(w) and got(w, "changed") == "by the API"
+    assert p.poll() is None and other.poll() is None and answers.empty()
+    os.unlink(order)
+    for one in (p, other):
+        out, err = one.communicate(timeout=20)
+        assert one.returncode == 0, (out, err)
+    assert answers.get(timeout=20)
+    assert (got(w, "changed"), got(w, "later")) == ("by the file", "later")
+    crash(w)
+    await_true("its answers", lambda: (got(w, "changed"), got(w, "later")) == (
+        "by the file", "later"))
+
+
+def test_an_upgrade_waits_for_what_is_being_kept(t):
+    w, order = start(t, "HOLD_SYNC")
+    assert put(w, "before", "before")
+    write(order)
+    answers = queue.Queue()
+    threading.Thread(target=lambda: answers.put(put(w, "held", "held")), daemon=True).start()
+    await_true("it is being kept", lambda: "changes.json.new" in kept(w))
+    p = t.spawn([t.weir_path, "upgrade", "--pid", str(w.pid)], stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE, text=True)
+    await_true("the upgrade has begun", lambda: "upgrade.begun" in w.log())
+    late = queue.Queue()
+    threading.Thread(target=lambda: late.put(put(w, "late", "late")), daemon=True).start()
+    assert healthy(w) and p.poll() is None
+    os.unlink(order)
+    out, err = p.communicate(timeout=20)
+    assert p.returncode == 0 and answers.get(timeout=20), (out, err)
+    assert (got(w, "before"), got(w, "held")) == ("before", "held")
+    assert got(w, "late") == ("late" if late.get(timeout=20) else "none")
+
+
+def test_a_stop_while_a_load_waits(t):
+    w, order = overridden(t, "HOLD_SYNC")
+    write(order)
+    p = reload(t, w, "--discard")
+    await_true("it is being kept", lambda: "changes.json.new" in kept(w))
+    w.terminate()
+    os.unlink(order)
+    p.communicate(timeout=20)
+    assert w.wait() == 0
+
+
+def test_a_disk_that_fails(t):
+    """Before the new file has the name nothing was changed; after that it is in force, and the
+    answer says that nobody knows whether it is safe."""
+    w, order = start(t, "FAIL_DISK")
+    assert put(w, "before", "before")
+    for kind in ("file", "rename"):
+        write(order, kind)
+        r = ask_put(w, "refused", kind)
+        assert r.status == 507 and "Input/output error" in r.text, r.text
+        assert "nothing was changed" in r.text and got(w, "refused") == "none", r.text
+        crash(w)
+        await_true("its answers", lambda: (got(w, "before"), got(w, "refused")) == (
+            "before", "none"))
+    write(order, "directory")
+    r = ask_put(w, "unsure", "unsure")
+    assert r.status == 503 and "in force" in r.text and "power failure" in r.text, r.text
+    assert got(w, "unsure") == "unsure" and "changes.unsure" in w.log()
+    crash(w)
+    await_true("the same", lambda: got(w, "unsure") == "unsure")
+    os.unlink(order)
+    assert put(w, "last", "last")
+    w.stop()
+    w.stopped = False
+    w.launch()
+    w.wait_ready()
+    assert [got(w, n) for n in ("before", "refused", "unsure", "last")] == [
+        "before", "none", "unsure", "last"]
+
+
+def test_a_load_on_a_disk_that_fails(t):
+    w, order = overridden(t, "FAIL_DISK")
+    write(order, "rename")
+    code, out, err = t.run("reload", "--admin", w.admin, "--discard")
+    assert code == 1 and "nothing was changed" in err and not out, (code, out, err)
+    assert got(w, "changed") == "by the API"
+    write(order, "directory")
+    code, out, err = t.run("reload", "--admin", w.admin, "--discard")
+    assert code == 1 and "in force" in err, (code, out, err)
+    assert got(w, "changed") == "by the file"
+    os.unlink(order)
+    code, _, err = t.run("reload", "--admin", w.admin)
+    assert code == 0 and got(w, "changed") == "by the file", err
 
 
 def test_killed_anywhere(t):

@@ -221,6 +221,25 @@ def test_under_way(t):
     w.stop()
 
 
+def test_stopped_meanwhile(t):
+    """What is under way ends whole, also in a server that itself followed another."""
+    w = start(t)
+    assert upgrade(t, w)[0] == 0
+    go = threading.Event()
+    t.o.on("/held", lambda conn, req: (go.wait(60), conn.reply(body=b"held")))
+    with w.client() as c:
+        c.request("GET", "/held")
+        t.o.await_seen("/held")
+        await_true("the first server's end", lambda: len(w.children()) == 1)
+        p = hang(t, w)
+        w.terminate()
+        failed(p, "being stopped")
+        go.set()
+        assert c.response().body == b"held"
+    assert w.wait() == 0
+    w.stop()
+
+
 def test_server_killed_meanwhile(t):
     w = start(t)
     p = hang(t, w)

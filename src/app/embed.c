@@ -250,9 +250,20 @@ static struct snapshot *build(struct weir *w, const weir_mux *mux, char **why)
     conf = conf_alloc(&a, sizeof *conf);
     schema_defaults(&proxy_schema, conf);
     list_addresses(w, conf, &a);
-    if (mux_configure(mux, conf, &a, why)) {
-        struct snapshot_inputs in = engine_inputs(w->engine, w->snapshot);
-        made = snapshot_build(conf, &in, why);
+    bool good = mux_configure(mux, conf, &a, why);
+    struct snapshot_inputs in = engine_inputs(w->engine, w->snapshot);
+    char *more = NULL;
+    made = snapshot_build(conf, &in, &more);
+    if (!good) { /* then it was built to hear what else is wrong */
+        char *first = *why;
+        *why = mem_printf("%s%s", first, more ? more : "");
+        mem_free(first);
+        mem_free(more);
+        if (made)
+            snapshot_free(made);
+        made = NULL;
+    } else {
+        *why = more;
     }
     arena_fini(&a);
     return made;

@@ -98,12 +98,16 @@ static enum io produce(struct exchange *x, void *arg, struct chain *out)
     slot->out = NULL;
     switch (r) {
     case WEIR_PASS:
-        return IO_OK;
+        if (out->bytes)
+            return IO_OK;
+        exchange_wake(x); /* nothing yet: others have their turn before it is called again */
+        return IO_AGAIN;
     case WEIR_WAIT:
         return IO_AGAIN;
     case WEIR_END:
         return IO_EOF;
     default:
+        exchange_fail(x, FAULT_HOOK);
         return IO_ERR;
     }
 }
@@ -113,7 +117,7 @@ weir_result weir_reply_stream(weir_exchange *wx, int status, const char *type,
 {
     struct exchange *x = exchange_in(wx);
     struct embed_slot *slot = embed_slot_of(x);
-    if (!begin(x, status, type))
+    if (!produce_more || !begin(x, status, type))
         return WEIR_FAIL;
     slot->produce = produce_more;
     slot->produce_arg = arg;

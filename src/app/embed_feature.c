@@ -39,7 +39,8 @@ struct embed_slot *embed_slot_of(struct exchange *x)
     return exchange_slot(x, EMBED_FEATURE);
 }
 
-static enum hook hook_of(weir_result r)
+/* A callback that says it has replied, and has not, has failed. */
+static enum hook hook_of(const struct exchange *x, weir_result r)
 {
     switch (r) {
     case WEIR_PASS:
@@ -47,7 +48,7 @@ static enum hook hook_of(weir_result r)
     case WEIR_WAIT:
         return HOOK_WAIT;
     case WEIR_REPLY:
-        return HOOK_REPLY;
+        return x->reply.status ? HOOK_REPLY : HOOK_FAIL;
     default:
         return HOOK_FAIL;
     }
@@ -83,7 +84,9 @@ static enum hook on_access(struct exchange *x, void *slot)
 {
     (void) slot;
     const weir_proxy_options *o = &handler_of(x)->options;
-    return o->access ? hook_of(o->access(o->arg, exchange_out(x), head_out(x->in))) : HOOK_PASS;
+    if (!o->access)
+        return HOOK_PASS;
+    return hook_of(x, o->access(o->arg, exchange_out(x), head_out(x->in)));
 }
 
 static enum hook on_send(struct exchange *x, void *slot, struct attempt *a)
@@ -104,8 +107,8 @@ static enum hook on_response_head(struct exchange *x, void *slot)
     bool transported = h->transport.round_trip && x->fault == FAULT_OK;
     if (!h->options.modify_response || (x->from_weir && !transported))
         return HOOK_PASS;
-    return hook_of(h->options.modify_response(h->options.arg, exchange_out(x),
-                                              (weir_head *) (void *) x->response));
+    return hook_of(x, h->options.modify_response(h->options.arg, exchange_out(x),
+                                                 (weir_head *) (void *) x->response));
 }
 
 static enum hook on_fault(struct exchange *x, void *slot, enum fault fault)
@@ -115,9 +118,8 @@ static enum hook on_fault(struct exchange *x, void *slot, enum fault fault)
     const struct fault_row *row = fault_row(fault);
     if (!o->error_handler)
         return HOOK_PASS;
-    return o->error_handler(o->arg, exchange_out(x), row->name, row->status) == WEIR_REPLY
-               ? HOOK_REPLY
-               : HOOK_PASS;
+    weir_result r = o->error_handler(o->arg, exchange_out(x), row->name, row->status);
+    return hook_of(x, r) == HOOK_REPLY ? HOOK_REPLY : HOOK_PASS;
 }
 
 static void on_finish(struct exchange *x, void *slot)
@@ -163,13 +165,13 @@ static enum fault make_out(struct exchange *x)
 enum hook embed_call(struct exchange *x, void *arg)
 {
     struct weir_proxy *h = arg;
-    if (h->func)
-        return hook_of(h->func(h->func_arg, exchange_out(x), head_out(x->in)));
-    enum fault f = make_out(x);
+    enum fault f = h->func ? FAULT_OK : make_out(x);
     if (f != FAULT_OK) {
         exchange_fail(x, f);
         return HOOK_FAIL;
     }
-    weir_result r = h->transport.round_trip(h->transport.arg, exchange_out(x), head_out(x->out));
-    return r == WEIR_PASS ? HOOK_FAIL : hook_of(r);
+    weir_result r =
+        h->func ? h->func(h->func_arg, exchange_out(x), head_out(x->in))
+                : h->transport.round_trip(h->transport.arg, exchange_out(x), head_out(x->out));
+    return r == WEIR_PASS ? HOOK_FAIL : hook_of(x, r); /* there is nobody to pass it on to */
 }

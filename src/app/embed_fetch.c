@@ -78,6 +78,8 @@ static enum io produce(void *arg, struct chain *out)
     f->out = NULL;
     switch (r) {
     case WEIR_PASS:
+        if (!out->bytes)
+            weir_fetch_resume(f); /* nothing yet: it is called again in a later turn */
         return IO_OK;
     case WEIR_WAIT:
         return IO_AGAIN;

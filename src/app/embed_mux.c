@@ -43,6 +43,8 @@ struct weir_proxy *handler_func(weir_func f, void *arg)
     struct weir_proxy *h = handler_new();
     h->func = f;
     h->func_arg = arg;
+    if (!f)
+        h->wrong = "no function is given";
     return h;
 }
 
@@ -154,14 +156,20 @@ static void add(struct weir_mux *m, struct str pattern, struct weir_proxy *h)
     list_push_back(&m->entries, &e->node);
 }
 
+/* A copy; without bytes for NULL, which is not the same as an empty one. */
+static struct str pattern_copy(struct str pattern)
+{
+    return pattern.p ? mem_str(pattern) : pattern;
+}
+
 void weir_mux_proxy(weir_mux *m, const char *pattern, weir_proxy *p)
 {
-    add(m, mem_str(str_c(pattern)), handler_ref(p));
+    add(m, pattern_copy(str_c(pattern)), handler_ref(p));
 }
 
 void weir_mux_func(weir_mux *m, const char *pattern, weir_func f, void *arg)
 {
-    add(m, mem_str(str_c(pattern)), handler_func(f, arg));
+    add(m, pattern_copy(str_c(pattern)), handler_func(f, arg));
 }
 
 /* A pattern in its parts; false: it has no path. */
@@ -187,10 +195,13 @@ void weir_mux_mount(weir_mux *m, const char *pattern, const weir_mux *inner)
         prefix.n -= 2;
     else if (str_ends(prefix, STR("/")))
         prefix.n--;
-    list_each(node, &inner->entries) {
+    struct weir_mux *now = mux_copy(inner); /* inner may be m itself */
+    list_each(node, &now->entries) {
         const struct mux_entry *e = list_entry(node, struct mux_entry, node);
-        char *joined;
-        if (!good || !split(e->pattern, &in_method, &in_host, &in_path)) {
+        char *joined = NULL;
+        if (!e->pattern.p) {
+            /* for fetches alone, here too */
+        } else if (!good || !split(e->pattern, &in_method, &in_host, &in_path)) {
             joined = mem_strdup(good ? e->pattern : str_c(pattern)); /* weir_serve says it */
         } else {
             if (in_method.n && method.n && !str_eq(in_method, method))
@@ -202,6 +213,7 @@ void weir_mux_mount(weir_mux *m, const char *pattern, const weir_mux *inner)
         }
         add(m, str_c(joined), handler_ref(e->handler));
     }
+    weir_mux_free(now);
 }
 
 struct weir_mux *mux_copy(const struct weir_mux *m)
@@ -209,7 +221,7 @@ struct weir_mux *mux_copy(const struct weir_mux *m)
     struct weir_mux *copy = weir_mux_new();
     list_each(node, &m->entries) {
         const struct mux_entry *e = list_entry(node, struct mux_entry, node);
-        add(copy, mem_str(e->pattern), handler_ref(e->handler));
+        add(copy, pattern_copy(e->pattern), handler_ref(e->handler));
     }
     return copy;
 }
@@ -320,7 +332,7 @@ static struct str secret_host(struct arena *a)
 static void fill_match(struct making *k, struct match_conf *m, struct str pattern)
 {
     struct str method;
-    if (pattern.n == 0) {
+    if (!pattern.p) {
         m->host = secret_host(k->arena);
         m->path = STR("/");
         return;
@@ -346,8 +358,7 @@ static void fill_route(struct making *k, struct route_conf *r, const struct mux_
     fill_match(k, &r->match, e->pattern);
     fill_features(k, r, h);
     if (h->wrong)
-        conf_say(&k->errors, (struct schema_pos){0}, "proxy of \"%.*s\": %s", STR_ARG(r->name),
-                 h->wrong);
+        conf_say(&k->errors, (struct schema_pos){0}, "\"%.*s\": %s", STR_ARG(r->name), h->wrong);
     if (h->func || h->transport.round_trip || h->wrong) {
         r->handler = embed_call;
         r->handler_arg = h;

@@ -338,7 +338,7 @@ enum step_verdict step_reply(struct exchange *x)
         if (io == IO_AGAIN)
             return STEP_WAIT;
         if (io == IO_ERR || c->fault == FAULT_CLIENT_GONE)
-            return step_fail(x, FAULT_CLIENT_GONE);
+            return step_fail(x, x->pending ? x->pending : FAULT_CLIENT_GONE);
         if (io != IO_EOF)
             continue;
         x->response_done = true;

@@ -3,8 +3,10 @@
  * Invariants:
  * 1. Numbers in v rise; the newest is the last.
  * 2. A file of the directory is either whole or not there: file_replace makes it.
- * 3. Where dir is set a text is in memory only while it is being written, and where it cannot be.
- * 4. Files are written and removed in the order of their numbers, by one thread. */
+ * 3. Where dir is set a text is in memory, whole, only while it is being written, and where it
+ *    cannot be.
+ * 4. Files are written and removed in the order of their numbers, by one thread.
+ * 5. Without dir the newest text is whole; an older one that is held can be made from it. */
 #include "app/history.h"
 
 #include <dirent.h>
@@ -249,6 +251,41 @@ static void bound_memory(struct history *h)
     }
 }
 
+/* What e's text, which is whole, need not say since newer says it. */
+static void shorten(struct history_entry *e, struct str newer)
+{
+    struct str whole = e->text;
+    size_t most = whole.n < newer.n ? whole.n : newer.n, before = 0, behind = 0;
+    while (before < most && whole.p[before] == newer.p[before])
+        before++;
+    while (behind < most - before && whole.p[whole.n - 1 - behind] == newer.p[newer.n - 1 - behind])
+        behind++;
+    e->text = mem_str(str_sub(whole, before, whole.n - behind));
+    e->before = before;
+    e->behind = behind;
+    mem_free((void *) (uintptr_t) whole.p);
+}
+
+/* The whole text of entry i, which is in memory, for mem_free. */
+static struct str whole_text(const struct history *h, uint32_t i)
+{
+    uint32_t from = i;
+    while (h->v[from].before + h->v[from].behind)
+        from++;
+    struct str text = mem_str(h->v[from].text);
+    while (from-- > i) {
+        const struct history_entry *e = &h->v[from];
+        size_t n = e->before + e->text.n + e->behind;
+        char *p = mem_new(n + 1);
+        memcpy(p, text.p, e->before);
+        memcpy(p + e->before, e->text.p, e->text.n);
+        memcpy(p + n - e->behind, text.p + text.n - e->behind, e->behind);
+        mem_free((void *) (uintptr_t) text.p);
+        text = str_of(p, n);
+    }
+    return text;
+}
+
 void history_add(struct history *h, struct str text, const char *origin, const char *who)
 {
     uint64_t hash = str_stable_hash(text, 1), gone = 0;
@@ -265,6 +302,8 @@ void history_add(struct history *h, struct str text, const char *origin, const c
         if ((unsigned char) *at < ' ')
             *at = ' '; /* the head is one line */
     }
+    if (!h->dir && h->n && h->v[h->n - 1].text.p)
+        shorten(&h->v[h->n - 1], text);
     h->n++;
     if (h->dir)
         write_entry(h, e, text, gone);
@@ -284,7 +323,7 @@ char *history_text(const struct history *h, uint32_t back, size_t *n, char **why
     }
     const struct history_entry *of = &h->v[h->n - 1 - back];
     if (of->text.p)
-        text = mem_str(of->text);
+        text = whole_text(h, h->n - 1 - back);
     else if (h->dir)
         (void) read_file(h, of->number, &e, &text);
     if (!text.p || str_stable_hash(text, 1) != of->hash) {

@@ -20,6 +20,9 @@ struct history_entry {
     uint64_t hash;   /* of the text */
     struct str text; /* owned, or writing's; p is NULL: in the directory, or no longer held */
     struct history_job *writing; /* puts it into the directory; NULL: that is over */
+    /* Without a directory: text is only what differs from the next newer one, which it has so many
+     * bytes in common with at its beginning and its end. */
+    size_t before, behind;
 };
 
 /* Who writes, and who hears that it is done. */

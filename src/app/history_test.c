@@ -48,8 +48,14 @@ static void test_without_a_directory(void **state)
     assert_int_equal(h.n, HISTORY_KEPT);
     expect(&h, 0, "workers: 25\n");
     expect(&h, 19, "workers: 6\n");
+    for (uint32_t back = 0; back < HISTORY_KEPT; back++) {
+        char want[32];
+        snprintf(want, sizeof want, "workers: %u\n", 25 - back);
+        expect(&h, back, want);
+    }
+    assert_int_equal(h.v[3].text.n, 1); /* the rest is in the newer one */
     /* Beyond the bound only the newest are held. */
-    size_t big = HISTORY_MEMORY - 100;
+    size_t big = HISTORY_MEMORY - 20;
     char *text = mem_new(big);
     memset(text, '#', big);
     history_add(&h, str_of(text, big), "api", "");
@@ -57,6 +63,23 @@ static void test_without_a_directory(void **state)
     assert_null(history_text(&h, 19, &n, &why));
     mem_free(why);
     expect(&h, 1, "workers: 25\n");
+    history_close(&h);
+}
+
+/* Texts that grow, shrink, repeat and are empty come back as they were. */
+static void test_texts_are_made_from_newer_ones(void **state)
+{
+    (void) state;
+    static const char *const texts[] = {"",       "aaaa", "aa",      "aaa",  "b",    "bab", "",
+                                        "abcabc", "abc",  "abcXabc", "abab", "ab\n", "x",   "xx"};
+    const uint32_t n = sizeof texts / sizeof texts[0];
+    struct history h;
+    history_open(&h, STR(""), (struct history_pen){0});
+    for (uint32_t i = 0; i < n; i++)
+        history_add(&h, str_c(texts[i]), "signal", "");
+    assert_int_equal(h.n, n);
+    for (uint32_t i = 0; i < n; i++)
+        expect(&h, n - 1 - i, texts[i]);
     history_close(&h);
 }
 
@@ -108,6 +131,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_without_a_directory),
+        cmocka_unit_test(test_texts_are_made_from_newer_ones),
         cmocka_unit_test(test_a_directory_survives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -219,6 +219,12 @@ uint64_t mem_default_limit(void)
     return least == UINT64_MAX ? 0 : least / 2;
 }
 
+uint64_t mem_heap(void)
+{
+    struct mallinfo2 all = mallinfo2();
+    return all.uordblks + all.hblkhd;
+}
+
 uint64_t mem_resident(void)
 {
     size_t n;

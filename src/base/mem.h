@@ -87,6 +87,8 @@ uint64_t mem_default_limit(void);
 /* Gives free pages of the heap back to the kernel, those between pieces in use too: after much was
  * freed at once. Takes milliseconds; any thread, not a worker. */
 void mem_trim(void);
+/* Bytes that are handed out by malloc, whoever asked, as it counts them; 0 when unknown. */
+uint64_t mem_heap(void);
 /* Resident set of this process, in bytes; 0 when unknown. */
 uint64_t mem_resident(void);
 

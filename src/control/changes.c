@@ -80,11 +80,27 @@ static void note_was(json_t *item, const struct conf_node *n)
     json_object_set_new(item, "was", json_string(text));
 }
 
+/* The value as a file would be read to say it: 3.0 is 3. */
+static json_t *as_in_file(const json_t *value)
+{
+    struct arena a;
+    struct conf_errors e;
+    unsigned line = 0;
+    arena_init(&a, NULL, SIZE_MAX);
+    conf_errors_init(&e, &a, NULL);
+    struct conf_node *n = conf_node_of_json(value, &a, &line, &e);
+    json_t *v = n ? conf_node_json(n) : json_null();
+    conf_errors_fini(&e);
+    arena_fini(&a);
+    return v;
+}
+
 /* The item says of n what n says already. */
 static bool same_as(const json_t *body, const struct conf_node *n)
 {
-    json_t *have = conf_node_json(n);
-    bool same = json_equal(body, have);
+    json_t *have = conf_node_json(n), *wanted = as_in_file(body);
+    bool same = json_equal(wanted, have);
+    json_decref(wanted);
     json_decref(have);
     return same;
 }

@@ -160,6 +160,11 @@ static void the_files_weight_is_no_change(void **state)
     weigh(&t, "10.0.0.2:80", 3);
     weigh(&t, "10.0.0.2:80", 2);
     assert_list(t.list, "[]");
+    set_endpoint(&t, "10.0.0.2:80", "{'weight':2.0,'address':'10.0.0.2:80'}");
+    assert_list(t.list, "[]");
+    set_endpoint(&t, "10.0.0.2:80", "{'weight':2.5,'address':'10.0.0.2:80'}");
+    assert_list(t.list, "[{'upstream':'u','endpoint':'10.0.0.2:80',"
+                        "'set':{'weight':2.5,'address':'10.0.0.2:80'}}]");
     end(&t);
 }
 

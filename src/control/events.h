@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* events: the last things that happened to the configuration and to endpoints, numbered, for who
- * wants to hear of them (the admin API's stream, hooks). A bounded ring: the oldest make room.
- * Owned by app/, main thread only. It holds no request and no peer's byte. */
+ * wants to hear of them (the admin API's stream, hooks). A ring of a fixed size: the oldest make
+ * room. Owned by app/, main thread only. It holds no request and no peer's byte. */
 #ifndef WEIR_CONTROL_EVENTS_H
 #define WEIR_CONTROL_EVENTS_H
 
 #include "base/list.h"
 #include "base/text.h"
 
-#define EVENTS_KEPT 1024u
+#define EVENTS_KEPT 1024u           /* at most */
+#define EVENTS_BYTES (160u * 1024u) /* in which they lie; a few large ones beside */
 
 enum event_kind {
     EVENT_CONFIG,   /* loaded or refused */
@@ -48,8 +49,8 @@ void events_add(struct events *e, enum event_kind kind, struct str text, struct 
 void events_subscribe(struct events *e, struct event_subscriber *s);
 /* No longer. */
 void events_leave(struct event_subscriber *s);
-/* The oldest event that is kept with an id above after, or NULL; valid until the next is added. */
-const struct event *events_next(const struct events *e, uint64_t after);
+/* The oldest event that is kept with an id above after, or NULL; valid until the next call. */
+const struct event *events_next(struct events *e, uint64_t after);
 /* The id of the newest; one below the first: none yet. */
 uint64_t events_last(const struct events *e);
 /* The id of the first. */

@@ -67,11 +67,39 @@ static void test_the_oldest_make_room(void **state)
     events_free(e);
 }
 
+/* Longer ones are fewer, and a large one takes nothing of the others' room. */
+static void test_bytes_are_bounded(void **state)
+{
+    (void) state;
+    struct events *e = events_new(1);
+    static char text[EVENTS_BYTES];
+    const size_t large = EVENTS_BYTES / 2;
+    for (unsigned i = 1; i <= 5000; i++) {
+        size_t n = i % 1000 == 0 ? large : 1 + i * 7919u % 1000;
+        memset(text, 'a' + (int) (i % 26), n);
+        events_add(e, EVENT_STATE, str_of(text, n), STR("{}"));
+        uint64_t at = 0;
+        size_t bytes = 0;
+        for (const struct event *v; i % 50 == 0 && (v = events_next(e, at)); at = v->id) {
+            size_t want = v->id % 1000 == 0 ? large : 1 + v->id * 7919u % 1000;
+            assert_int_equal(v->text.n, want);
+            assert_int_equal(v->text.p[0], 'a' + (int) (v->id % 26));
+            assert_int_equal(v->text.p[want - 1], 'a' + (int) (v->id % 26));
+            assert_true(str_eq(v->json, STR("{}")));
+            assert_true(at == 0 || v->id == at + 1);
+            bytes += want == large ? 0 : want;
+        }
+        assert_true(bytes < EVENTS_BYTES && (i % 50 || (at == i && (i < 500 || bytes > 100000))));
+    }
+    events_free(e);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_subscribers_hear_until_they_leave),
         cmocka_unit_test(test_the_oldest_make_room),
+        cmocka_unit_test(test_bytes_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -127,6 +127,8 @@ static void write_process(const struct figures *f, struct text *out)
                    "User and system CPU time of the server.", cpu_us());
     single(out, "process_resident_memory_bytes", "gauge", "Resident memory of the server.",
            mem_resident());
+    single(out, "weir_heap_bytes", "gauge", "Heap memory of the server that is in use.",
+           mem_heap());
     single(out, "process_open_fds", "gauge", "Open file descriptors.", process_open_fds());
     single(out, "process_max_fds", "gauge", "Most file descriptors that may be open.",
            (uint64_t) files.rlim_cur);

@@ -75,8 +75,21 @@ static json_t *understand(struct str text, const char **why)
 bool state_file_move_aside(struct str dir, char **to)
 {
     char *path = mem_strdup(dir);
-    *to = mem_printf("%s.refused-%" PRId64, STATE_FILE_NAME, clock_wall() / 1000000);
-    bool good = file_rename(path, STATE_FILE_NAME, *to);
+    int64_t second = clock_wall() / 1000000;
+    *to = NULL;
+    for (unsigned i = 1; !*to && i < 1000; i++) { /* one of this second stays */
+        char more[16] = "";
+        if (i > 1)
+            snprintf(more, sizeof more, "-%u", i);
+        *to = mem_printf("%s.refused-%" PRId64 "%s", STATE_FILE_NAME, second, more);
+        char *there = mem_printf("%s/%s", path, *to);
+        if (!file_missing(there)) {
+            mem_free(*to);
+            *to = NULL;
+        }
+        mem_free(there);
+    }
+    bool good = *to && file_rename(path, STATE_FILE_NAME, *to);
     mem_free(path);
     return good;
 }

@@ -129,6 +129,20 @@ static void assert_refused_file(const char *says)
     assert_int_equal(empty_dir(), 1);
 }
 
+/* Whatever is moved aside stays, more than one of a second too. */
+static void files_moved_aside_stay(void **state)
+{
+    (void) state;
+    for (int i = 0; i < 5; i++) {
+        char *to = NULL;
+        size_t n;
+        mem_free(write_and_get(&n));
+        assert_true(state_file_move_aside(dir_str(), &to));
+        mem_free(to);
+    }
+    assert_int_equal(empty_dir(), 5);
+}
+
 static void a_cut_file_is_no_list(void **state)
 {
     (void) state;
@@ -196,6 +210,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_an_empty_list),
         cmocka_unit_test(reads_what_was_written),
+        cmocka_unit_test(files_moved_aside_stay),
         cmocka_unit_test(a_cut_file_is_no_list),
         cmocka_unit_test(a_changed_byte_is_seen),
         cmocka_unit_test(another_version_is_not_guessed_at),

@@ -13,6 +13,7 @@
 #include "proxy/session.h"
 
 #define RETIRE_GRACE (50 * USEC_PER_MS)
+#define LOOKED_MOST 1000u /* exchanges, when a configuration is swapped */
 
 struct retirement {
     struct list_node node;
@@ -111,6 +112,19 @@ void retire_due(struct timer *t)
         timer_set(w->loop, t, next);
 }
 
+/* Some exchange may have to end when time is over: one that has no route yet may still get one of
+ * the old snapshot. Not all of many are looked at. */
+static bool concerns_any(struct worker *w, const struct retirement *r)
+{
+    unsigned looked = 0;
+    list_each(node, &w->exchange_list) {
+        const struct exchange *x = list_entry(node, struct exchange, node);
+        if (!x->route || must_end(r, x) || ++looked == LOOKED_MOST)
+            return true;
+    }
+    return false;
+}
+
 void retire_begin(struct worker *w, bool listeners)
 {
     struct gone_routes *gone = w->snapshot->gone;
@@ -124,11 +138,13 @@ void retire_begin(struct worker *w, bool listeners)
                 h2_session_shutdown(s->h2);
         }
     }
+    struct retirement one = {.gone = gone, .since = loop_now(w->loop)};
+    if (!listeners && !concerns_any(w, &one))
+        return; /* what begins from now on has no route that is gone */
     struct retirement *r = mem_new(sizeof(*r));
+    *r = one;
     if (gone)
         atomic_fetch_add_explicit(&gone->refs, 1, memory_order_relaxed);
-    r->gone = gone;
-    r->since = loop_now(w->loop);
     r->until = r->since + (w->snapshot->drain ? w->snapshot->drain : RETIRE_GRACE);
     list_push_back(&w->retirements, &r->node);
     retire_due(&w->retire_timer);

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a reload takes it gives back: after 1,000 of them the server's heap holds what it held
+after ten, to the byte but for digits. Resident memory is the bench's, not asserted here."""
+
+from peers import client
+from peers.story import Skip
+
+NOT_IN = {"doors": "an answer must say what was taken", "onebyte": "the same bytes more slowly"}
+SLACK = 2048  # bytes: digits of numbers, which lie in texts of several copies
+
+
+def config(t, n):
+    """One route is another each time, which the server says of it, too."""
+    routes = [{"name": "r%d" % i, "match": "/r%d/*" % i, "to": "u"} for i in range(50)]
+    routes.append({"name": "gone%d" % (n % 2), "match": "/gone", "reply": {"body": "gone"}})
+    return {"admin": t.admin, "workers": 2, "state_dir": t.state if t.kept else "",
+            "routes": routes,
+            "upstreams": {"u": {"endpoints": [t.o.address],
+                                "balance": ["random", "round_robin"][n % 2]}}}
+
+
+def heap(t):
+    return t.w.metrics()[("weir_heap_bytes", frozenset())]
+
+
+def reload(t, n):
+    t.w.write(t.w.with_config(**config(t, n)))
+    with client.Client(t.w.admin) as c:
+        r = c.ask("POST", "/v1/reload", [], None, host="weir")
+    assert r.status == 200 and b"gone%d" % (n % 2) in r.body, r
+
+
+def grow(t, kept, times):
+    """Heap memory after ten reloads and after more. What malloc keeps for a thread at hand would
+    count as in use."""
+    if t.sanitized:
+        raise Skip("a sanitizer's malloc does not count")
+    t.o = t.origin("one")
+    t.kept, t.state = kept, t.make_dir("state")
+    t.admin = {"address": t.unix()}
+    t.w = t.start(config(t, 0), env={"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"})
+    at = {}
+    for n in range(1, times + 1):
+        reload(t, n)
+        if n in (10, times):
+            for _ in range(3):
+                assert t.w.get("/gone").body == b"gone"
+            at[n] = heap(t)
+    assert at[10] > 100000, at
+    assert at[times] <= at[10] + SLACK, at
+
+
+def test_a_thousand_reloads(t):
+    grow(t, False, 1000)
+
+
+def test_with_files(t):
+    """The texts before are in files."""
+    grow(t, True, 200)

@@ -41,8 +41,7 @@ static bool take16(struct str *rest, struct str *out)
 
 /* ---- extensions (4.2) ----------------------------------------------------------------------- */
 
-/* Lower-cases a host name into out. False: it is none. */
-static bool host_name(struct str name, struct client_hello *out)
+bool client_hello_host_name(struct str name, struct client_hello *out)
 {
     size_t label = 0;
     if (name.n > 1 && name.p[name.n - 1] == '.')
@@ -66,7 +65,8 @@ bool client_hello_server_name(struct str body, struct client_hello *out)
 {
     struct str list, kind, name;
     return out->sni_n == 0 && take16(&body, &list) && body.n == 0 && take(&list, 1, &kind) &&
-           kind.p[0] == 0 && take16(&list, &name) && list.n == 0 && host_name(name, out);
+           kind.p[0] == 0 && take16(&list, &name) && list.n == 0 &&
+           client_hello_host_name(name, out);
 }
 
 /* RFC 7301 3.1. */

@@ -38,6 +38,9 @@ enum hello_verdict client_hello_parse(struct str bytes, struct client_hello *out
 /* The body of a server_name extension (RFC 6066 3): one name, of the one kind that there is, into
  * out->sni, where none is yet. False: it is something else, and out->sni_n says nothing. */
 bool client_hello_server_name(struct str body, struct client_hello *out);
+/* Puts a host name, in lower case and without a dot at its end, into out->sni. False: it is none
+ * that a hello can ask for. */
+bool client_hello_host_name(struct str name, struct client_hello *out);
 /* protocol is among those offered. */
 bool client_hello_offers(struct str alpn, struct str protocol);
 

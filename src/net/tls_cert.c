@@ -186,7 +186,8 @@ static void take_names(struct tls_cert *c, const struct tls_cert_conf *conf)
 {
     const struct str *given = conf->names.items;
     for (size_t i = 0; i < conf->names.n; i++)
-        add_name(&c->names, &c->n_names, (const unsigned char *) given[i].p, (int) given[i].n);
+        add_name(&c->names, &c->n_names, (const unsigned char *) given[i].p,
+                 (int) tls_name(given[i]).n);
     if (c->n_names == 0)
         tls_cert_names(c->leaf, &c->names, &c->n_names);
 }

@@ -3,6 +3,10 @@
  * Constant. */
 #include "net/tls_conf.h"
 
+#include "base/map.h"
+#include "base/mem.h"
+#include "net/client_hello.h"
+
 #define DAY (INT64_C(86400) * 1000000)
 
 /* What every row here has in common. */
@@ -147,7 +151,9 @@ static const struct schema_field server_rows[] = {
      .doc = "Clients' certificates (mutual TLS).",
      .example = "{mode: require, ca: /etc/weir/clients-ca.pem}"},
     {ROW(tls_server_conf, sni, SCHEMA_MAP), .sub = &tls_sni_schema,
-     .doc = "What differs for single names (or *.example.com).",
+     .doc =
+         "What differs for single names, or for every name below one (*.example.com); the longest "
+         "that fits holds.",
      .example = "{admin.example.com: {client_auth: {mode: require, ca: /etc/weir/admins.pem}}}"},
 };
 
@@ -210,9 +216,54 @@ static void auth_check(const void *object, say_fn say, void *arg)
             "ca and crl are of no use while mode is off; set mode: require (or request)");
 }
 
+/* What clients ask for, or *. and that, into out; told if it is neither: a rule for it would never
+ * hold. */
+static struct str asked_name(struct str name, const char *field, struct client_hello *out,
+                             say_fn say, void *arg)
+{
+    bool wild = str_starts(name, STR("*."));
+    if (client_hello_host_name(wild ? str_sub(name, 2, name.n) : name, out))
+        return str_of(out->sni, out->sni_n);
+    char *text = mem_printf("%s: \"%.*s\" is no host name; write it without scheme, port and path, "
+                            "as in example.com or *.example.com",
+                            field, STR_ARG(name));
+    say(arg, field, text);
+    mem_free(text);
+    return STR("");
+}
+
+static void cert_check(const void *object, say_fn say, void *arg)
+{
+    const struct tls_cert_conf *c = object;
+    const struct str *names = c->names.items;
+    struct client_hello asked;
+    for (size_t i = 0; i < c->names.n; i++)
+        (void) asked_name(names[i], "names", &asked, say, arg);
+}
+
+/* Each name once, whatever its case. */
+static void check_sni(const struct tls_server_conf *c, say_fn say, void *arg)
+{
+    struct map seen[2] = {0}; /* names, and what stands behind *. */
+    struct client_hello asked;
+    for (size_t i = 0; i < c->sni.n; i++) {
+        struct str name = asked_name(c->sni.names[i], "sni", &asked, say, arg);
+        if (!name.n || !map_set(&seen[c->sni.names[i].p[0] == '*'], name, &seen))
+            continue;
+        char *text = mem_printf("sni: \"%.*s\" is given twice, as case and a dot at the end do not "
+                                "matter",
+                                STR_ARG(c->sni.names[i]));
+        say(arg, "sni", text);
+        mem_free(text);
+    }
+    map_fini(&seen[0]);
+    map_fini(&seen[1]);
+}
+
 static void server_check(const void *object, say_fn say, void *arg)
 {
     const struct tls_server_conf *c = object;
+    check_sni(c, say, arg);
     int low = c->min_version            ? c->min_version
               : c->policy == TLS_MODERN ? TLS_VERSION_13
                                         : TLS_VERSION_12;
@@ -240,7 +291,7 @@ static void client_check(const void *object, say_fn say, void *arg)
 
 const struct schema_table tls_cert_schema =
     TABLE(tls_cert_conf, "tls.certificate", cert_rows, "A certificate and its key.",
-          PLACE(tls_cert_conf));
+          PLACE(tls_cert_conf), .check = cert_check);
 const struct schema_table tls_allow_schema =
     TABLE(tls_allow_conf, "client_auth.allow", allow_rows,
           "Who may come in: each kind that is given must match by one of its entries.", .pos = 0);

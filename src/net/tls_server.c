@@ -32,26 +32,31 @@ static struct str hello_name(SSL *ssl, struct client_hello *h)
     return str_of(h->sni, h->sni_n);
 }
 
-/* By name: exact, else "*" in place of the first label. */
-static void *by_name(const struct map *m, struct str name)
+/* By name: exact, else "*" in place of labels in front, the fewest: of one at most, as certificates
+ * have it, or of any number, as rules about hosts have it. */
+static void *by_name(const struct map *m, struct str name, bool any)
 {
-    if (m->n == 0 || name.n == 0 || name.n > 255)
+    if (m->n == 0 || name.n == 0)
         return NULL;
     void *found = map_get(m, name);
     ptrdiff_t dot = str_find(name, '.');
-    if (found || dot < 0)
-        return found;
-    char wild[257];
-    size_t n = name.n - (size_t) dot;
-    wild[0] = '*';
-    memcpy(wild + 1, name.p + dot, n);
-    return map_get(m, str_of(wild, n + 1));
+    for (bool more = true; more && !found && dot >= 0; dot = str_find(name, '.')) {
+        char wild[257];
+        name = str_sub(name, (size_t) dot, name.n);
+        wild[0] = '*';
+        if (name.n < sizeof wild) { /* a host of a request may be longer than any name */
+            memcpy(wild + 1, name.p, name.n);
+            found = map_get(m, str_of(wild, name.n + 1));
+        }
+        name = str_sub(name, 1, name.n);
+        more = any;
+    }
+    return found;
 }
 
 const struct tls_auth *tls_set_auth(const struct tls_set *s, struct str name)
 {
-    name = tls_name(name);
-    const struct tls_auth *a = by_name(&s->auth_by_name, name);
+    const struct tls_auth *a = by_name(&s->auth_by_name, tls_name(name), true);
     return a ? a : s->auth;
 }
 
@@ -88,7 +93,7 @@ static int on_hello(SSL *ssl, int *alert, void *arg)
     struct tls_set *set = t->set;
     struct client_hello hello;
     struct str name = hello_name(ssl, &hello);
-    struct tls_host *host = by_name(&set->by_name, name);
+    struct tls_host *host = by_name(&set->by_name, name, false);
     if (!host && set->server->conf.strict_sni) {
         t->refused = true;
         *alert = SSL_AD_UNRECOGNIZED_NAME;
@@ -341,7 +346,7 @@ static void add_auths(struct tls_set *set)
     set->auth = tls_auth_ref(s->auths[0]);
     set->asks = set->auth->conf->mode != TLS_AUTH_OFF;
     for (size_t i = 0; i < s->conf.sni.n; i++) {
-        struct str name = s->conf.sni.names[i];
+        struct str name = tls_name(s->conf.sni.names[i]);
         char low[256];
         if (!s->auths[i + 1] || name.n > sizeof low)
             continue;

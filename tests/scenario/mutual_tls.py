@@ -3,6 +3,7 @@
 and that a proof for one name is none for another."""
 
 import base64
+import json
 import ssl
 
 from peers import client, tls, weir, wire
@@ -194,8 +195,49 @@ def test_per_name(t):
     assert ask(w, "/open", sni="open.example", host="open.example").status == 200
     assert ask(w, "/in", t.alice, sni="closed.example", host="closed.example").status == 200
     assert ask(w, "/in", t.alice, sni="closed.example", host="closed.example.").status == 200
+    for sni in ("closed.example", "a.wild.example", "a.b.wild.example", "A.B.C.wild.example"):
+        tls.refused(w.address, sni=sni)
+
+
+def test_a_wildcard_is_that_of_routes(t):
+    """What a route of *.wild.example takes, a rule of that name protects; the longest holds."""
+    w = start(t, sni={"*.wild.example": {"client_auth": auth(t)},
+                      "*.open.wild.example": {"client_auth": {"mode": "off"}}})
+    for host in ("a.wild.example", "a.b.wild.example", "A.B.C.wild.example.:443",
+                 "open.wild.example"):
+        r = ask(w, "/deep", sni="localhost", host=host)
+        assert r.status == 421 and r.code == "misdirected", (host, r)
+        assert ask(w, "/in", t.alice, sni=host.split(":")[0].rstrip("."), host=host).status == 200
+    for n in (240, 255, 300, 3000):
+        r = ask(w, "/deep", sni="localhost", host="a" * n + ".wild.example")
+        assert r.status in (400, 421), (n, r)
+    assert not t.o.seen("/deep")
+    assert ask(w, "/in", sni="a.b.open.wild.example", host="a.b.open.wild.example").status == 200
+    assert ask(w, "/in", sni="wild.example", host="wild.example").status == 200
+
+
+def test_names_that_nobody_asks_for(t):
+    """A rule that would never hold is no rule: the configuration is refused."""
+    for name in ("https://closed.example", "closed.example:443", "*", "*.*.x", "a*.x", "a b", ".x",
+                 "[::1]", "x..y"):
+        for tls_part in ({"certificates": [t.site.conf()], "sni": {name: {"client_auth": auth(t)}}},
+                         {"certificates": [t.site.conf(names=[name])]}):
+            path = t.make_dir("names") + "/weir.yaml"
+            with open(path, "w") as f:
+                json.dump(dict(weir.one_origin(t.o.address), listeners=[
+                    {"address": t.address(), "tls": tls_part}]), f)
+            code, _, said = t.run("check", path)
+            assert code == 1 and '"%s" is no host name' % name in said, (name, said)
+            assert "weir.yaml:1:" in said, said
+    names = {n: {"client_auth": auth(t)} for n in ("closed.example", "Closed.example.", "*.x", "x")}
+    with open(path, "w") as f:
+        json.dump(dict(weir.one_origin(t.o.address), listeners=[
+            {"address": t.address(), "tls": {"certificates": [t.site.conf()], "sni": names}}]), f)
+    code, _, said = t.run("check", path)
+    assert code == 1 and said.count("given twice") == 1 and "Closed.example." in said, said
+    del names["closed.example"]
+    w = start(t, sni=names)  # a dot at the end and capitals are no other name
     tls.refused(w.address, sni="closed.example")
-    tls.refused(w.address, sni="a.wild.example")
 
 
 def test_a_proof_is_for_one_name(t):

@@ -62,8 +62,10 @@ static const struct schema_field retry_rows[] = {
     {RETRY(budget_least, SCHEMA_INT), .def = "100", .max = 1000000,
      .doc = "Retries in progress that are allowed whatever budget says.", .example = "10"},
     {RETRY(buffer, SCHEMA_SIZE), .def = "64KiB", .max = 64 * KIB * KIB, .unit = "bytes",
-     .doc = "Of a request's body so much is kept until the answer begins; beyond that the request "
-            "is not tried again, which the access log says.",
+     .doc =
+         "Of a request's body so much is kept until the answer begins; beyond that the request "
+         "is not tried again, which the access log says. All requests on one HTTP/2 connection of "
+         "a client have 128KiB together.",
      .example = "256KiB"},
     {RETRY(deadline_header, SCHEMA_STRING), .def = "",
      .doc = "Name of a request header that tells the endpoint how many milliseconds of "

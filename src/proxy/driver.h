@@ -112,6 +112,8 @@ void pump_stop(struct pump *p, struct exchange *x);
 /* The message ended before all of it was written: gives the source credit for what has been. To be
  * called while p->unsettled, each time the sink has taken some. */
 void pump_settle(struct pump *p);
+/* What was kept of the request's body for one more attempt is not wanted. */
+void exchange_forget_body(struct exchange *x);
 /* Bytes that are on their way between the legs. */
 size_t pump_waiting(const struct pump *p);
 /* The same with what a multiplexed source has brought and nobody has read. */

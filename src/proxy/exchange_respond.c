@@ -160,7 +160,7 @@ enum step_verdict step_respond(struct exchange *x)
     x->head_sent = true;
     if (__builtin_expect(a->breaker != NULL, 0))
         attempt_judge(a);
-    chain_clear(&x->replay, &x->worker->buffers);
+    exchange_forget_body(x);
     pump_start(&x->response_pump, x, DIR_RESPONSE, a->leg, x->client);
     return STEP_NEXT;
 }

@@ -85,6 +85,8 @@ bool h2_frame_begins(struct h2_conn *c, const nghttp2_frame_hd *hd)
         return false;
     }
     enum h2_event e = event_of(hd);
+    if (hd->type == NGHTTP2_SETTINGS && (hd->flags & NGHTTP2_FLAG_ACK) && c->unacked)
+        return true; /* we asked for it */
     return e == H2_EVENTS || h2_conn_charge(c, e);
 }
 
@@ -157,6 +159,8 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *
             return NGHTTP2_ERR_CALLBACK_FAILURE;
         break;
     default:
+        if (frame->hd.type == NGHTTP2_SETTINGS && (frame->hd.flags & NGHTTP2_FLAG_ACK))
+            h2_conn_acknowledged(c);
         if (c->ops->heard && !frame->hd.stream_id)
             c->ops->heard(c, frame);
         break;
@@ -212,6 +216,9 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *
     struct leg_h2 *h = stream_of(ng, frame->hd.stream_id);
     if (h && (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA))
         leg_h2_framed(h, frame->hd.type, frame->hd.flags, frame->hd.length);
+    if (h && h->link && frame->hd.type == NGHTTP2_HEADERS &&
+        frame->headers.cat == NGHTTP2_HCAT_REQUEST)
+        leg_h2_up_opened(h);
     /* An endpoint pays for its small windows itself; a client would have us pay. */
     if (frame->hd.type == NGHTTP2_DATA && (c->upstream || frame->hd.length >= 256))
         h2_budget_sent(&c->budget, 4);
@@ -221,8 +228,6 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *
         !c->ending) {
         c->ending = true; /* nghttp2's own verdict */
         c->fault = h2_conn_blame(c, FAULT_H2_PROTOCOL);
-        if (!c->upstream)
-            counter_add(&c->worker->stats->faults[c->fault], 1);
     }
     return 0;
 }

@@ -17,8 +17,8 @@
 #define READS_A_RUN 8
 #define IOVECS 48
 #define UPSTREAM_WINDOW (2 * 1024 * 1024)
-#define STREAM_WINDOW (32 * 1024)
-#define STREAM_WINDOW_UPSTREAM (16 * 1024) /* near; what comes may have to wait for a client */
+#define STREAM_WINDOW (32u * 1024)
+#define NARROW_WINDOW (2u * 1024)
 #define HPACK_TABLE 4096
 #define CREDIT (H2_WINDOW_BYTES / 16) /* is given in portions of at least so many bytes */
 #define PREFACE_BYTES 24u             /* RFC 9113 3.4 */
@@ -64,10 +64,19 @@ void h2_conn_wrote(struct h2_conn *c)
         loop_queue_late(c->worker->loop, &c->flush);
 }
 
+/* What ends the connection is counted with each exchange that it ends, or once if there is none;
+ * that a client went away between its requests is no fault. */
 static void break_streams(struct h2_conn *c, enum fault f)
 {
-    list_each_safe(node, &c->streams)
-        leg_h2_break(list_entry(node, struct leg_h2, node), f);
+    bool counted = c->told || c->upstream || f == FAULT_CLIENT_GONE || f == FAULT_SHUTDOWN;
+    list_each_safe(node, &c->streams) {
+        struct leg_h2 *h = list_entry(node, struct leg_h2, node);
+        leg_h2_break(h, f);
+        counted |= h->leg.fault == f;
+    }
+    if (!counted)
+        counter_add(&c->worker->stats->faults[f], 1);
+    c->told = true;
 }
 
 static void tell_of_end(struct h2_conn *c)
@@ -83,8 +92,6 @@ static void end(struct h2_conn *c, enum fault f, uint32_t code)
     f = h2_conn_blame(c, f);
     c->ending = true;
     c->fault = f;
-    if (!c->upstream) /* else each of its exchanges counts it */
-        counter_add(&c->worker->stats->faults[f], 1);
     tell_of_end(c);
     if (nghttp2_session_terminate_session(c->ng, code) != 0)
         h2_conn_die(c, f);
@@ -126,6 +133,57 @@ void h2_conn_credit(struct h2_conn *c)
     if (owed >= (int32_t) CREDIT &&
         nghttp2_submit_window_update(c->ng, NGHTTP2_FLAG_NONE, 0, owed) != 0)
         h2_conn_fail(c, FAULT_MEMORY);
+}
+
+void h2_conn_first_window(struct h2_conn *c, uint32_t bytes)
+{
+    const nghttp2_settings_entry entry = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, bytes};
+    if (c->ending || c->dead)
+        return;
+    if (nghttp2_submit_settings(c->ng, NGHTTP2_FLAG_NONE, &entry, 1) != 0) {
+        h2_conn_fail(c, FAULT_MEMORY);
+        return;
+    }
+    c->unacked++;
+    c->stream_bytes = bytes;
+    h2_conn_wrote(c);
+}
+
+static void set_window(struct h2_conn *c, size_t bytes)
+{
+    if (nghttp2_session_set_local_window_size(c->ng, NGHTTP2_FLAG_NONE, 0, (int32_t) bytes) != 0)
+        h2_conn_fail(c, FAULT_MEMORY);
+    h2_conn_wrote(c);
+}
+
+/* The spare part of the connection's window is there for narrow streams alone: it is given when
+ * the client has heard of these, and taken back before the others come. */
+void h2_conn_weigh(struct h2_conn *c)
+{
+    if (c->unacked || c->ending || c->dead)
+        return;
+    uint32_t even = H2_SPARE / c->max_streams;
+    if (!c->narrow && c->windows > H2_WINDOW_BYTES - H2_SPARE) {
+        c->narrow = true;
+        h2_conn_first_window(c, even < NARROW_WINDOW ? even : NARROW_WINDOW);
+    } else if (c->narrow && c->windows <= H2_WINDOWS / 2 &&
+               c->n_uploads * STREAM_WINDOW <= H2_WINDOWS / 2) {
+        c->narrow = false;
+        set_window(c, H2_WINDOW_BYTES - H2_SPARE);
+        h2_conn_first_window(c, STREAM_WINDOW);
+    }
+}
+
+void h2_conn_acknowledged(struct h2_conn *c)
+{
+    c->unacked -= c->unacked > 0;
+    list_each(node, &c->streams)
+        leg_h2_window_changed(list_entry(node, struct leg_h2, node));
+    if (c->upstream)
+        return;
+    if (c->narrow && !c->unacked)
+        set_window(c, H2_WINDOW_BYTES);
+    h2_conn_weigh(c);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -364,8 +422,9 @@ static int new_session(struct h2_conn *c)
 /* What both sides begin with; c's own fields are set. */
 static bool begin(struct h2_conn *c, const nghttp2_settings_entry *settings, size_t n)
 {
-    int32_t window = c->upstream ? UPSTREAM_WINDOW : (int32_t) H2_WINDOW_BYTES;
-    c->stream_bytes = c->upstream ? STREAM_WINDOW_UPSTREAM : STREAM_WINDOW;
+    int32_t window = c->upstream ? UPSTREAM_WINDOW : (int32_t) (H2_WINDOW_BYTES - H2_SPARE);
+    c->stream_bytes = c->upstream ? c->worker->first_window : STREAM_WINDOW;
+    c->unacked = 1;
     c->flush.run = flush;
     c->again.run = read_again;
     c->last_out = c->last_in = loop_now(c->worker->loop);
@@ -404,7 +463,7 @@ bool h2_conn_init_upstream(struct h2_conn *c, struct worker *w, struct conn *con
     *c = (struct h2_conn){.conn = conn, .worker = w, .ops = ops, .upstream = true};
     const nghttp2_settings_entry settings[] = {
         {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
-        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW_UPSTREAM},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, w->first_window},
     };
     return begin(c, settings, sizeof(settings) / sizeof(settings[0]));
 }

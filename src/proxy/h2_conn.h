@@ -17,15 +17,19 @@
 
 #define H2_OVER 32u
 
-/* What is held for one client connection at most, 2 MiB: half of it is what the client may send
- * ahead of the upstreams (the connection's window, which is opened again as they take the bytes),
- * half what waits for the client: CONN_OUT of frames, and of each answer its floor and what
- * h2_share gives. */
+/* What is held for one client connection at most, 2 MiB. Half of it is what the client may send
+ * ahead of the upstreams: the connection's window, which is opened again as they take the bytes.
+ * H2_SPARE of it is given only when the windows of open uploads are more than the rest; then each
+ * stream begins with an even part of it, so that none is without because others are stuck. */
 #define H2_HELD (2u * 1024 * 1024)
 #define H2_WINDOW_BYTES (H2_HELD / 2)
-#define H2_WINDOWS (H2_WINDOW_BYTES / 4 * 3) /* windows of streams do not grow beyond, in all */
-#define H2_SHARED (448u * 1024)              /* of answers beyond their floors */
-#define H2_FLOORS (448u * 1024)              /* split evenly over max_streams */
+#define H2_SPARE (192u * 1024)
+#define H2_WINDOWS (640u * 1024) /* windows of streams do not grow beyond, in all */
+/* Half is what waits for the client: about 96 KiB of frames, bodies of requests that are kept for
+ * one more attempt, and of each answer its floor and what leg_h2_share gives. */
+#define H2_REPLAYS (128u * 1024)
+#define H2_SHARED (352u * 1024) /* of answers beyond their floors */
+#define H2_FLOORS (448u * 1024) /* split evenly over max_streams */
 
 struct h2_conn;
 struct leg_h2;
@@ -55,7 +59,10 @@ struct h2_conn {
     uint32_t n_streams;
     uint32_t max_streams;  /* said to the peer and kept to here */
     uint32_t stream_bytes; /* window of a new stream */
-    size_t windows;        /* of all request bodies that are open */
+    uint32_t unacked;      /* SETTINGS of ours that the peer has not acknowledged */
+    uint32_t n_uploads;    /* request bodies that have a part in windows */
+    size_t windows;        /* of all request bodies that are open, or what came of them if more */
+    size_t replays;        /* bytes of request bodies kept for one more attempt */
     size_t withheld;       /* DATA of these that came and is on its way: no credit for it yet */
     size_t excess;         /* bytes beyond their floors that wait for a client, all streams */
     size_t frame_left;     /* bytes that are still to come of the preface or frame being read */
@@ -78,10 +85,13 @@ struct h2_conn {
     int32_t over[H2_OVER];
     uint32_t n_over;
     bool upstream : 1; /* we are the client: the peer is an endpoint */
+    bool longer : 1;   /* upstream: the last answer that ended was longer than stream_bytes */
+    bool narrow : 1;   /* new streams begin with a part of H2_SPARE */
     bool settled : 1;  /* our first SETTINGS was framed */
     bool greeted : 1;  /* a frame of the peer's was read */
     bool starved : 1;  /* memory was refused: try again soon */
     bool ending : 1;   /* GOAWAY with an error was queued: nothing more is read */
+    bool told : 1;     /* the streams, of the end; it is counted */
     bool dead : 1;
 };
 
@@ -107,6 +117,19 @@ void h2_conn_event(struct h2_conn *c, unsigned events);
 void h2_conn_wrote(struct h2_conn *c);
 /* DATA came or was taken: gives the connection credit for what is not withheld. */
 void h2_conn_credit(struct h2_conn *c);
+/* The window of a new stream is to be so many bytes, and those of open ones differ by as much; the
+ * peer knows it before it hears of a stream that is opened behind this. */
+void h2_conn_first_window(struct h2_conn *c, uint32_t bytes);
+/* The windows of uploads have changed: narrow or wide? */
+void h2_conn_weigh(struct h2_conn *c);
+/* The peer acknowledged SETTINGS. */
+void h2_conn_acknowledged(struct h2_conn *c);
+/* What each of max_streams answers may have waiting, whatever the others have. */
+static inline size_t h2_floor(uint32_t max_streams)
+{
+    size_t n = H2_FLOORS / max_streams;
+    return n ? n : 1;
+}
 /* Ends the connection with GOAWAY: code of f (ENHANCE_YOUR_CALM for floods); every stream fails. */
 void h2_conn_fail(struct h2_conn *c, enum fault f);
 /* The same for a rule that the peer broke, with an error code of RFC 9113 7. */

@@ -7,6 +7,8 @@
 
 #include "upstream/link.h"
 
+#define H2_FIRST_WINDOW 4096u /* of a stream, for worker.first_window at first */
+
 struct h2_conn;
 
 /* For pool_worker.sharing. */

@@ -127,11 +127,12 @@ void h2_session_timer(struct h2_session *h)
     struct h2_conn *c = &h->h2;
     struct due d = look(h);
     if (d.at <= now_of(h) && d.fault != FAULT_OK) {
-        counter_add(&c->worker->stats->faults[d.fault], 1);
-        if (d.fault == FAULT_CLIENT_IDLE_TIMEOUT)
+        if (d.fault == FAULT_CLIENT_IDLE_TIMEOUT) {
+            counter_add(&c->worker->stats->faults[d.fault], 1);
             h2_session_end(h);
-        else
+        } else {
             h2_conn_die(c, d.fault);
+        }
     } else if (h->shutdown_at && h->shutdown_at < now_of(h)) {
         h2_session_end(h);
     }
@@ -222,6 +223,8 @@ bool h2_session_open(struct session *s, struct block *block, struct str seen)
         pool_put(&w->h2_sessions, h);
         return false;
     }
+    if (w->first_window > h2_floor(max))
+        w->first_window = (uint32_t) h2_floor(max);
     s->state = SESSION_H2;
     s->h2 = h;
     if (seen.n)

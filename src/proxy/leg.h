@@ -60,6 +60,9 @@ struct leg_ops {
     /* How many bytes of this exchange may wait for this leg, of which ahead come whatever is
      * said: its part of what its connection may hold. NULL: the connection is its own. */
     size_t (*share)(struct leg *l, size_t ahead);
+    /* Of the request's body so many bytes are kept for one more attempt. False: not so many may be.
+     * NULL: no limit but the exchange's own. */
+    bool (*keep)(struct leg *l, size_t bytes);
 };
 
 /* Common front of every leg. */

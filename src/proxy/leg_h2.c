@@ -100,6 +100,7 @@ static void close_leg(struct leg *l, bool keep, enum evict_reason why)
     chain_clear(&h->out, &c->worker->buffers);
     h->coming = 0;
     leg_h2_recount(h);
+    (void) leg_h2_keep(l, 0);
     list_remove(&h->node);
     c->n_streams--;
     h->c = NULL;
@@ -126,6 +127,7 @@ static const struct leg_ops leg_h2_ops = {
     .close = close_leg,
     .taken = leg_h2_taken,
     .share = leg_h2_share,
+    .keep = leg_h2_keep,
 };
 
 static const struct leg_ops leg_h2_up_ops = {
@@ -180,7 +182,10 @@ struct leg_h2 *leg_h2_client(struct exchange *x, struct h2_conn *c, int32_t id)
 
 struct leg *leg_h2_upstream(struct exchange *x, struct link *link)
 {
-    struct leg_h2 *h = leg_new(x, h2_link_conn(link), &leg_h2_up_ops);
+    struct h2_conn *c = h2_link_conn(link);
+    if (c->stream_bytes > c->worker->first_window)
+        h2_conn_first_window(c, c->worker->first_window);
+    struct leg_h2 *h = leg_new(x, c, &leg_h2_up_ops);
     if (!h)
         return NULL;
     h->link = link;

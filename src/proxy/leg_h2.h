@@ -36,7 +36,8 @@ struct leg_h2 {
     bool filled : 1;          /* the peer used half of its window since it last grew */
     uint32_t unsent_heads;    /* HEADERS queued, not yet framed */
     uint32_t window;          /* bytes that the peer may be ahead of the other side */
-    uint32_t claimed;         /* client side: what c->windows has of this leg */
+    size_t claimed;           /* client side: what c->windows has of this leg */
+    size_t kept;              /* client side: what c->replays has of this leg */
     size_t excess;            /* client side: what c->excess has of this leg */
     size_t coming;            /* client side: what the upstream may send without being read */
     uint64_t left;            /* of Content-Length; LENGTH_NONE: not said */
@@ -63,6 +64,8 @@ void leg_h2_up_ends(struct leg_h2 *h, bool end_stream);
 enum io leg_h2_up_read_head(struct leg *l, struct head *head);
 /* Opens the stream. */
 enum fault leg_h2_up_write_head(struct leg *l, const struct head *head);
+/* The request's head was framed: the endpoint knows of the stream. */
+void leg_h2_up_opened(struct leg_h2 *h);
 /* Nothing can be sent on the stream any more. */
 static inline bool leg_h2_is_shut(const struct leg_h2 *h)
 {
@@ -90,6 +93,10 @@ enum io leg_h2_read_head(struct leg *l, struct head *head);
 enum io leg_h2_read_block(struct leg *l, struct chain *into, size_t max);
 /* Gives credit for what does not wait any more. */
 void leg_h2_taken(struct leg *l, size_t waiting, size_t most);
+/* The peer knows of another first window: nghttp2 has changed those of open streams. */
+void leg_h2_window_changed(struct leg_h2 *h);
+/* The stream's peer may be so many bytes ahead. */
+void leg_h2_set_window(struct leg_h2 *h, uint32_t bytes);
 /* The credit of the connection for what did not get any: the stream ends. */
 void leg_h2_forgive(struct leg_h2 *h);
 /* Queues a 1xx head. */
@@ -102,6 +109,8 @@ enum fault leg_h2_write_block(struct leg *l, struct chain *from);
 enum fault leg_h2_write_end(struct leg *l, const struct fields *trailers);
 /* The part of this stream in what its client's connection may hold. */
 size_t leg_h2_share(struct leg *l, size_t ahead);
+/* Of a request's body so many bytes are to be kept for one more attempt; false: too many. */
+bool leg_h2_keep(struct leg *l, size_t bytes);
 /* Counts what waits for the client anew. */
 void leg_h2_recount(struct leg_h2 *h);
 /* nghttp2's question how much of the body there is; may end it, trailers queued. */

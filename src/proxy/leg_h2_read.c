@@ -23,11 +23,44 @@ static void withhold(struct leg_h2 *h, ptrdiff_t n)
     h2_conn_credit(h->c);
 }
 
-/* Counts the window of a client's stream. */
-static void claim(struct leg_h2 *h, uint32_t bytes)
+/* Counts what a client's stream has of the connection's window, or may come to have. */
+static void claim(struct leg_h2 *h, size_t bytes)
 {
-    h->c->windows += bytes - (size_t) h->claimed;
+    struct h2_conn *c = h->c;
+    if (bytes == h->claimed)
+        return;
+    c->n_uploads += (uint32_t) (bytes > 0) - (uint32_t) (h->claimed > 0);
+    c->windows += bytes - h->claimed;
     h->claimed = bytes;
+    h2_conn_weigh(c);
+}
+
+static void claim_anew(struct leg_h2 *h)
+{
+    size_t came = h->leg.uncredited;
+    claim(h, h->ended || came > h->window ? came : h->window);
+}
+
+void leg_h2_window_changed(struct leg_h2 *h)
+{
+    int32_t n = nghttp2_session_get_stream_effective_local_window_size(h->c->ng, h->id);
+    if (h->closed || n < 0)
+        return;
+    h->window = (uint32_t) n;
+    (void) nghttp2_session_consume_stream(h->c->ng, h->id, 0); /* the least that it tells changed */
+    if (h->link)
+        h->leg.ahead = h->leg.ahead ? h->window : 0;
+    else if (h->claimed)
+        claim_anew(h);
+}
+
+void leg_h2_set_window(struct leg_h2 *h, uint32_t bytes)
+{
+    h->window = bytes;
+    if (h->link)
+        h->leg.ahead = bytes;
+    (void) nghttp2_session_set_local_window_size(h->c->ng, NGHTTP2_FLAG_NONE, h->id,
+                                                 (int32_t) bytes);
 }
 
 void leg_h2_forgive(struct leg_h2 *h)
@@ -166,6 +199,8 @@ void leg_h2_ended(struct leg_h2 *h)
 {
     h->ended = true;
     h->leg.ahead = 0;
+    if (h->link && h->c)
+        h->c->longer = h->leg.bytes_in > h->c->stream_bytes;
     if (h->left != LENGTH_NONE && h->left > 0)
         leg_h2_break(h, FAULT_H2_LENGTH);
     else if (h->c)
@@ -187,19 +222,16 @@ static void grow_window(struct leg_h2 *h, size_t most)
 {
     struct h2_conn *c = h->c;
     size_t limit = h->link ? WINDOW_MAX_UPSTREAM : WINDOW_MAX;
+    if (c->unacked) /* nghttp2 reckons with the first window of before */
+        return;
     if (!h->filled || h->leg.uncredited > h->window / 4 || h->ended || h->closed)
         return;
     h->filled = false;
     if (2 * (size_t) h->window > (h->link && most < limit ? most : limit) ||
         (!h->link && c->windows + h->window > H2_WINDOWS))
         return;
-    h->window *= 2;
-    if (h->link)
-        h->leg.ahead = h->window;
-    else
-        claim(h, h->window);
-    (void) nghttp2_session_set_local_window_size(c->ng, NGHTTP2_FLAG_NONE, h->id,
-                                                 (int32_t) h->window);
+    c->longer |= h->link != NULL;
+    leg_h2_set_window(h, 2 * h->window);
 }
 
 void leg_h2_taken(struct leg *l, size_t waiting, size_t most)
@@ -213,8 +245,8 @@ void leg_h2_taken(struct leg *l, size_t waiting, size_t most)
     if (!h->closed)
         (void) nghttp2_session_consume_stream(h->c->ng, h->id, n);
     grow_window(h, most);
-    if (!held && h->ended)
-        claim(h, 0);
+    if (h->claimed)
+        claim_anew(h);
     h2_conn_wrote(h->c);
 }
 

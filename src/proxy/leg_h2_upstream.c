@@ -12,6 +12,8 @@
 #include "proxy/h2_link.h"
 #include "proxy/leg_h2.h"
 
+#define USUAL_WINDOW (16u * 1024)
+
 /* A head that came. */
 struct h2_answer {
     struct head head;
@@ -85,6 +87,26 @@ void leg_h2_up_ends(struct leg_h2 *h, bool end_stream)
             h->left = LENGTH_NONE;
     }
     exchange_wake(x);
+}
+
+/* Where answers are long, a stream begins with more than the first window, as far as what its
+ * client's connection may hold allows: the credit leaves with the head. */
+void leg_h2_up_opened(struct leg_h2 *h)
+{
+    struct leg *client = h->leg.x->client;
+    size_t share = SIZE_MAX;
+    if (!h->c || !h->c->longer || h->c->unacked || h->ended)
+        return;
+    if (client && client->ops->share)
+        share = client->ops->share(client, h->window);
+    uint32_t n = USUAL_WINDOW;
+    while (n > share)
+        n /= 2;
+    if (n <= h->window)
+        return;
+    leg_h2_set_window(h, n);
+    if (client && client->ops->share)
+        (void) client->ops->share(client, n);
 }
 
 void leg_h2_up_closed(struct leg_h2 *h, uint32_t code)

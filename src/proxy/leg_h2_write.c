@@ -8,8 +8,6 @@
 #include "proxy/h2_callbacks.h"
 #include "proxy/leg_h2.h"
 
-#define FLOOR_LEAST 1024u
-
 /* The stream is closed. */
 static enum fault shut(const struct leg_h2 *h)
 {
@@ -126,11 +124,15 @@ enum fault leg_h2_write_block(struct leg *l, struct chain *from)
     return resume(h);
 }
 
-/* What each answer may have waiting, whatever the others have. */
-static size_t floor_of(const struct h2_conn *c)
+bool leg_h2_keep(struct leg *l, size_t bytes)
 {
-    size_t n = H2_FLOORS / c->max_streams;
-    return n < FLOOR_LEAST ? FLOOR_LEAST : n;
+    struct leg_h2 *h = (struct leg_h2 *) l;
+    struct h2_conn *c = h->c;
+    if (!c || c->replays - h->kept + bytes > H2_REPLAYS)
+        return false;
+    c->replays += bytes - h->kept;
+    h->kept = bytes;
+    return true;
 }
 
 void leg_h2_recount(struct leg_h2 *h)
@@ -138,7 +140,7 @@ void leg_h2_recount(struct leg_h2 *h)
     if (h->link)
         return;
     size_t held = h->coming > h->out.bytes ? h->coming : h->out.bytes;
-    size_t floor = floor_of(h->c);
+    size_t floor = h2_floor(h->c->max_streams);
     size_t excess = held > floor ? held - floor : 0;
     h->c->excess += excess - h->excess;
     h->excess = excess;
@@ -155,7 +157,7 @@ size_t leg_h2_share(struct leg *l, size_t ahead)
     leg_h2_recount(h);
     size_t left = H2_SHARED > h->c->excess ? H2_SHARED - h->c->excess : 0;
     size_t even = H2_SHARED / (h->c->n_streams + 1), part = h->excess + left;
-    return floor_of(h->c) + (part < even ? part : even);
+    return h2_floor(h->c->max_streams) + (part < even ? part : even);
 }
 
 enum fault leg_h2_write_end(struct leg *l, const struct fields *trailers)

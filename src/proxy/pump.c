@@ -75,22 +75,30 @@ static enum pump_verdict wait_for_source(struct pump *p)
     return PUMP_WAIT;
 }
 
+/* The sink's share of its connection, which is told how far the source may be ahead. */
+static size_t share_of(struct pump *p)
+{
+    return p->sink->ops->share ? p->sink->ops->share(p->sink, p->source->ahead) : SIZE_MAX;
+}
+
 /* How many bytes may wait; tells the source which do not wait any more. */
 static size_t most_waiting(struct pump *p, size_t waiting)
 {
-    size_t share = SIZE_MAX;
-    if (p->sink->ops->share)
-        share = p->sink->ops->share(p->sink, p->source->ahead);
+    size_t share = share_of(p), ahead = p->source->ahead;
     leg_taken(p->source, waiting, share);
+    if (p->source->ahead != ahead)
+        share = share_of(p);
     return share < p->window.size ? share : p->window.size;
 }
 
-/* How much is to be read when most bytes may wait: a window leaves room for a block at least. */
+/* How much is to be read when most bytes may wait: a window leaves room for a block at least, a
+ * share for no byte more. 0: too little to be worth it. */
 static size_t room_for(const struct pump *p, size_t waiting, size_t most)
 {
-    size_t least = most < p->window.size ? READ_LEAST : BLOCK_BYTES;
-    size_t room = most - waiting;
-    return room < least ? least : room;
+    size_t room = most > waiting ? most - waiting : 0;
+    if (!room || most >= p->window.size)
+        return room && room < BLOCK_BYTES ? BLOCK_BYTES : room;
+    return room < READ_LEAST && room < most / 2 ? 0 : room;
 }
 
 void pump_settle(struct pump *p)
@@ -100,6 +108,13 @@ void pump_settle(struct pump *p)
     leg_taken(p->source, p->unsettled ? waiting : 0, 0);
     if (p->unsettled)
         ask_for_word(p, waiting / 2);
+}
+
+void exchange_forget_body(struct exchange *x)
+{
+    chain_clear(&x->replay, &x->worker->buffers);
+    if (x->client && x->client->ops->keep)
+        (void) x->client->ops->keep(x->client, 0);
 }
 
 /* The kept copy of a request body lets it be sent once more while the answer has not begun. */
@@ -113,9 +128,11 @@ static void remember(struct pump *p, struct exchange *x)
     if (!a->reused && !shared && (c->tries < 2 || x->route->upstream->n_endpoints < 2))
         return;
     struct buf_pool *bp = &x->worker->buffers;
-    if (p->bytes != x->replay.bytes || p->bytes + p->held.bytes > c->buffer ||
+    uint64_t n = p->bytes + p->held.bytes;
+    bool (*keep)(struct leg *, size_t) = p->source->ops->keep;
+    if (p->bytes != x->replay.bytes || n > c->buffer || (keep && !keep(p->source, (size_t) n)) ||
         !chain_share(&x->replay, &p->held, bp))
-        chain_clear(&x->replay, bp);
+        exchange_forget_body(x);
 }
 
 static void follow(struct grpc_frames *g, const struct chain *held)
@@ -331,7 +348,8 @@ static enum pump_verdict run_copy(struct pump *p, struct exchange *x)
         size_t waiting = pump_waiting(p);
         window_adapt(&p->window, &x->route->settings->buffer, waiting, loop_now(x->worker->loop));
         size_t most = most_waiting(p, waiting);
-        if (waiting >= most) {
+        size_t room = room_for(p, waiting, most);
+        if (!room) {
             p->window.filled |= waiting >= p->window.size;
             return wait_for_sink(p, most / 2);
         }
@@ -341,7 +359,7 @@ static enum pump_verdict run_copy(struct pump *p, struct exchange *x)
             p->state = PUMP_SPLICE;
             return PUMP_DONE;
         }
-        enum io io = p->source->ops->read_block(p->source, &p->held, room_for(p, waiting, most));
+        enum io io = p->source->ops->read_block(p->source, &p->held, room);
         if (io == IO_AGAIN)
             return wait_for_source(p);
         if (io == IO_ERR)

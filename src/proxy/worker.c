@@ -45,6 +45,7 @@ struct worker *worker_new(struct loop *loop, uint32_t index, const struct worker
     pool_init(&w->sessions, sizeof(struct session), KEEP_SESSIONS, &w->account);
     pool_init(&w->h2_sessions, h2_session_size(), KEEP_H2_SESSIONS, &w->account);
     pool_init(&w->h2_links, h2_link_size(), KEEP_H2_LINKS, &w->account);
+    w->first_window = H2_FIRST_WINDOW;
     pool_init(&w->handshake_pool, HANDSHAKE_BYTES, KEEP_HANDSHAKES, &w->account);
     list_init(&w->handshakes);
     w->handshake_task.run = handshake_run;

@@ -29,6 +29,9 @@ struct worker {
     struct pool exchanges; /* struct exchange */
     struct pool sessions;
     struct pool h2_sessions, h2_links;
+    /* Of a stream to an endpoint: no more than each answer may have waiting, of as many as any
+     * client's connection could have at a time. */
+    uint32_t first_window;
     struct pool_worker upstream;
     struct snapshot *snapshot; /* what new exchanges use; one holder */
     const struct feature_set *features;

@@ -307,7 +307,7 @@ def test_clients_of_http1_must_send(t):
 
 def test_slow_reader_gets_its_status(t):
     """What waits for the client's window goes first; the status behind it."""
-    body = message(b"z" * 3000) + message(b"y" * 3000)
+    body = message(b"z" * 1500) + message(b"y" * 1500)
     t.o.on("/test.S/Big", starts(body))
     with H2(t.w.address, {h2.INITIAL_WINDOW: 1000}, auto=False) as c:
         s = c.request("POST", "/test.S/Big", [("content-type", "application/grpc"),

@@ -38,20 +38,26 @@ def test_stream_error(t):
 
 def test_protocol_error(t):
     """DATA on stream 0 (RFC 9113 6.1) ends the connection."""
-    before = counted(t, "h2_protocol_error")
-    with H2(t.w.address) as c:
-        c.frame(DATA, 0, 0, b"x")
-        assert c.await_end() == h2.PROTOCOL_ERROR
-    assert counted(t, "h2_protocol_error") == before + 1
+    before, seen = counted(t, "h2_protocol_error"), len(t.o.seen("/wait"))
+    for open_ in (False, True):
+        with H2(t.w.address) as c:
+            if open_:
+                c.request("GET", "/wait")
+                t.o.await_seen("/wait", seen + 1)
+            c.frame(DATA, 0, 0, b"x")
+            assert c.await_end() == h2.PROTOCOL_ERROR
+        before += 1
+        wire.await_true("counted", lambda: counted(t, "h2_protocol_error") >= before)
+        assert counted(t, "h2_protocol_error") == before
 
 
 def test_stream_flood(t):
     """Streams beyond max_streams, again and again; none of them is reset by the client."""
-    before = counted(t, "h2_stream_flood")
+    before, seen = counted(t, "h2_stream_flood"), len(t.o.seen("/wait"))
     with H2(t.w.address) as c:
         c.until("SETTINGS", lambda: c.settings is not None and c.acked)
         held = c.request("GET", "/wait")
-        t.o.await_seen("/wait", 2)
+        t.o.await_seen("/wait", seen + 1)
         refused = 0
         while c.goaway is None and refused < 20000:
             wave = [c.request("GET", "/more") for _ in range(50)]
@@ -60,7 +66,8 @@ def test_stream_flood(t):
             refused += len(wave)
         assert c.goaway is not None and c.goaway[1] == h2.ENHANCE_YOUR_CALM, (refused, c.goaway)
         assert held
-    assert counted(t, "h2_stream_flood") > before, refused
+    wire.await_true("counted", lambda: counted(t, "h2_stream_flood") > before)
+    assert counted(t, "h2_stream_flood") == before + 1, "with its stream, and not once more"
 
 
 def test_upstream_flood(t):

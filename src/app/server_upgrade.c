@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "control/conf_node.h"
 #include "control/health_marks.h"
+#include "control/ticket_marks.h"
 
 #define LEFT_MAX (256u << 20)
 
@@ -63,6 +64,7 @@ static void retire(struct server *s)
 {
     json_t *marks = json_array();
     health_marks_write(s->engine->checks, marks);
+    ticket_marks_write(s->engine->tls, marks);
     s->page.frozen = true;
     if (!s->stopping) {
         s->engine->succeeded = true;
@@ -99,6 +101,7 @@ static void go(struct server *s, int marks)
     if (!s->start->follows || !s->page.frozen)
         return;
     health_marks_take(s->engine->checks, list);
+    ticket_marks_take(s->engine->tls, list);
     json_decref(list);
     s->page.frozen = false;
     server_serve(s);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* health_marks.c: see health_marks.h. One object a mark: of a check {upstream, endpoint, up, row,
- * known, drained, evidence, at}, of an ejection {upstream, endpoint, until, times}. */
+ * known, drained, evidence, at}, of an ejection {upstream, endpoint, until, times}, of response
+ * times {upstream, endpoint, ewma}, of a breaker {breaker, until, times}. */
 #include "control/health_marks.h"
 
 #include "base/map.h"
@@ -56,13 +57,34 @@ static void write_check(const struct check *c, json_t *list)
     json_array_append_new(list, m);
 }
 
-static void write_ejection(void *arg, struct endpoint *e)
+/* What its answers showed. */
+static void write_endpoint(void *arg, struct endpoint *e)
 {
     usec_t until;
     uint32_t times;
+    uint64_t ewma = atomic_load(&e->ewma_us);
+    if (ewma) {
+        json_t *m = mark_of(e);
+        put(m, "ewma", ewma);
+        json_array_append_new(arg, m);
+    }
     if (!eject_left_out(e, &until, &times))
         return;
     json_t *m = mark_of(e);
+    put(m, "until", until);
+    put(m, "times", times);
+    json_array_append_new(arg, m);
+}
+
+static void write_breaker(void *arg, struct breaker *b, const struct breaker_conf *c)
+{
+    usec_t until;
+    uint32_t times;
+    (void) c;
+    if (!breaker_left(b, &until, &times))
+        return;
+    json_t *m = json_object();
+    json_object_set_new(m, "breaker", json_string(b->name));
     put(m, "until", until);
     put(m, "times", times);
     json_array_append_new(arg, m);
@@ -72,13 +94,15 @@ void health_marks_write(struct health_checks *h, json_t *list)
 {
     list_each(node, &h->list)
         write_check(list_entry(node, struct check, node), list);
-    upstream_registry_each(h->worker->upstream.registry, write_ejection, list);
+    upstream_registry_each(h->worker->upstream.registry, write_endpoint, list);
+    upstream_breakers_each(h->worker->upstream.registry, write_breaker, list);
 }
 
 /* ---- taking ---------------------------------------------------------------------------------- */
 
 struct taking {
-    struct map checks, ejections; /* by "upstream\nendpoint" -> json_t */
+    struct map checks, ejections, times; /* by "upstream\nendpoint" -> json_t */
+    struct map breakers;                 /* by name */
 };
 
 static const json_t *find(const struct map *m, const struct endpoint *e)
@@ -109,12 +133,39 @@ static void take_check(struct check *c, const json_t *m)
         endpoint_set_up(c->endpoint, s.up, "so the process before this one had found");
 }
 
-static void take_ejection(void *arg, struct endpoint *e)
+static void take_endpoint(void *arg, struct endpoint *e)
 {
     const struct taking *t = arg;
-    const json_t *m = find(&t->ejections, e);
+    const json_t *m = find(&t->ejections, e), *times = find(&t->times, e);
+    uint64_t none = 0;
     if (m)
         eject_leave_out(e, number(m, "until"), (uint32_t) number(m, "times"));
+    if (times)
+        (void) atomic_compare_exchange_strong(&e->ewma_us, &none, number(times, "ewma"));
+}
+
+static void take_breaker(void *arg, struct breaker *b, const struct breaker_conf *c)
+{
+    const struct taking *t = arg;
+    const json_t *m = map_get(&t->breakers, str_c(b->name));
+    if (m)
+        breaker_follow(b, c, clock_now(), number(m, "until"), (uint32_t) number(m, "times"));
+}
+
+/* Puts the mark where it is found again. */
+static void sort_mark(struct taking *t, json_t *m)
+{
+    struct str upstream = word(m, "upstream"), endpoint = word(m, "endpoint");
+    if (word(m, "breaker").n) {
+        map_set(&t->breakers, word(m, "breaker"), m);
+        return;
+    }
+    struct map *of = json_object_get(m, "until")  ? &t->ejections
+                     : json_object_get(m, "ewma") ? &t->times
+                                                  : &t->checks;
+    char *key = mem_printf("%.*s\n%.*s", STR_ARG(upstream), STR_ARG(endpoint));
+    map_set(of, str_c(key), m);
+    mem_free(key);
 }
 
 void health_marks_take(struct health_checks *h, const json_t *list)
@@ -122,20 +173,17 @@ void health_marks_take(struct health_checks *h, const json_t *list)
     struct taking t = {0};
     size_t i;
     json_t *m;
-    json_array_foreach(list, i, m)
-    {
-        struct str upstream = word(m, "upstream"), endpoint = word(m, "endpoint");
-        char *key = mem_printf("%.*s\n%.*s", STR_ARG(upstream), STR_ARG(endpoint));
-        map_set(json_object_get(m, "until") ? &t.ejections : &t.checks, str_c(key), m);
-        mem_free(key);
-    }
+    json_array_foreach(list, i, m) sort_mark(&t, m);
     list_each(node, &h->list) {
         struct check *c = list_entry(node, struct check, node);
         const json_t *known = find(&t.checks, c->endpoint);
         if (known)
             take_check(c, known);
     }
-    upstream_registry_each(h->worker->upstream.registry, take_ejection, &t);
+    upstream_registry_each(h->worker->upstream.registry, take_endpoint, &t);
+    upstream_breakers_each(h->worker->upstream.registry, take_breaker, &t);
     map_fini(&t.checks);
     map_fini(&t.ejections);
+    map_fini(&t.times);
+    map_fini(&t.breakers);
 }

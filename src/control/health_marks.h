@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* health_marks: what a process knows of its endpoints' health, as JSON for the process that follows
- * it on the same machine: what checks found and who is left out for its answers, each with the time
- * of its evidence (the monotonic clock, which both share). Main thread; the workers' part by
- * atomics and the registry's lock. A mark never outlives its evidence. */
+ * it on the same machine: what checks found, who is left out for its answers, how long answers take
+ * and which breakers are open, each with its time (the monotonic clock, which both share). Main
+ * thread; the workers' part by atomics and the registry's lock. A mark never outlives its evidence.
+ */
 #ifndef WEIR_CONTROL_HEALTH_MARKS_H
 #define WEIR_CONTROL_HEALTH_MARKS_H
 

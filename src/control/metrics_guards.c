@@ -32,7 +32,7 @@ static uint64_t breaker_refused(const struct breaker *b)
     return atomic_load_explicit(&b->refused, memory_order_relaxed);
 }
 
-static void breaker_line(void *arg, const struct breaker *b, const struct breaker_conf *c)
+static void breaker_line(void *arg, struct breaker *b, const struct breaker_conf *c)
 {
     const struct breaker_lines *lines = arg;
     (void) c;
@@ -42,7 +42,7 @@ static void breaker_line(void *arg, const struct breaker *b, const struct breake
 }
 
 /* What the window holds at this moment. */
-static void window_lines(void *arg, const struct breaker *b, const struct breaker_conf *c)
+static void window_lines(void *arg, struct breaker *b, const struct breaker_conf *c)
 {
     struct text *out = arg;
     struct breaker_counts n = breaker_sum(b, c, clock_now());

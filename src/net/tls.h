@@ -52,6 +52,23 @@ struct tls_cert_figures {
 /* Calls fn for each certificate in use, once a file. Any thread. */
 void tls_store_each_cert(struct tls_store *s,
                          void (*fn)(void *arg, const struct tls_cert_figures *c), void *arg);
+/* The keys of session tickets that a listener made for itself: what another process needs to resume
+ * the sessions of its clients. Secret. */
+#define TLS_KEYS_MADE 3 /* the one that encrypts and the two before it */
+#define TLS_KEY_BYTES 80
+struct tls_made_keys {
+    uint64_t content, certs; /* stable hashes of the settings; of the certificates' names alone */
+    usec_t next;             /* when another one is due */
+    unsigned n;
+    unsigned char bytes[TLS_KEYS_MADE * TLS_KEY_BYTES]; /* the one that encrypts first */
+};
+/* Calls fn for each server that makes its own keys, and forgets the copy. Main thread. */
+void tls_store_each_keys(struct tls_store *s, void (*fn)(void *arg, struct tls_made_keys *k),
+                         void *arg);
+/* Gives servers that make their own the keys, out of n, of one of the same settings, else of the
+ * same certificates. Main thread, before they serve. */
+void tls_store_take_keys(struct tls_store *s, const struct tls_made_keys *v, size_t n);
+
 /* Files that changed but could not be used, and those that were put to use. Any thread. */
 void tls_store_loads(struct tls_store *s, uint64_t *good, uint64_t *bad);
 

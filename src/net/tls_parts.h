@@ -146,6 +146,11 @@ bool tls_tickets_init(struct tls_tickets *t, const struct tls_ticket_conf *conf,
 void tls_tickets_fini(struct tls_tickets *t);
 /* A new first key when one is due. */
 void tls_tickets_rotate(struct tls_tickets *t, const struct tls_ticket_conf *conf, usec_t now);
+/* The keys that were made here into k; false: those of files are used, or none. */
+bool tls_tickets_left(struct tls_tickets *t, const struct tls_ticket_conf *conf,
+                      struct tls_made_keys *k);
+/* Goes on with those of another process. */
+void tls_tickets_follow(struct tls_tickets *t, const struct tls_made_keys *k);
 /* Reads the files again; false: e was told, nothing changed. */
 bool tls_tickets_load(struct tls_tickets *t, const struct tls_ticket_conf *conf,
                       struct tls_errors *e);

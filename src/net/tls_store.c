@@ -5,6 +5,8 @@
  * 2. look() runs on the main thread, without the lock, with a reference. */
 #include <sys/stat.h>
 
+#include <openssl/crypto.h>
+
 #include "base/log.h"
 #include "net/tls_inside.h"
 
@@ -209,6 +211,72 @@ void tls_store_each_cert(struct tls_store *s,
     }
     for (size_t i = 0; i < n; i++)
         unref(v[i]);
+    mem_free(v);
+}
+
+/* ---- keys of tickets for another process ---------------------------------------------------- */
+
+static uint64_t certs_hash(const struct tls_server *s)
+{
+    const struct tls_cert_conf *c = s->conf.certificates.items;
+    uint64_t h = 1;
+    for (size_t i = 0; i < s->conf.certificates.n; i++)
+        h = str_stable_hash(c[i].cert, h);
+    return h;
+}
+
+/* What w made for itself; false: nothing. */
+static bool keys_of(struct tls_watched *w, struct tls_made_keys *k)
+{
+    struct tls_server *s = (struct tls_server *) (void *) w;
+    *k = (struct tls_made_keys){.content = w->content};
+    if (!w->is_server || !tls_tickets_left(&s->tickets, &s->conf.session_tickets, k))
+        return false;
+    k->certs = certs_hash(s);
+    return true;
+}
+
+void tls_store_each_keys(struct tls_store *s, void (*fn)(void *arg, struct tls_made_keys *k),
+                         void *arg)
+{
+    size_t n;
+    struct tls_watched **v = all(s, &n);
+    for (size_t i = 0; i < n; i++) {
+        struct tls_made_keys k;
+        if (keys_of(v[i], &k))
+            fn(arg, &k);
+        OPENSSL_cleanse(&k, sizeof k);
+        unref(v[i]);
+    }
+    mem_free(v);
+}
+
+static const struct tls_made_keys *best(const struct tls_made_keys *mine,
+                                        const struct tls_made_keys *v, size_t n)
+{
+    const struct tls_made_keys *found = NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (v[i].content == mine->content)
+            return &v[i];
+        if (!found && v[i].certs == mine->certs)
+            found = &v[i];
+    }
+    return found;
+}
+
+void tls_store_take_keys(struct tls_store *s, const struct tls_made_keys *given, size_t n_given)
+{
+    size_t n;
+    struct tls_watched **v = all(s, &n);
+    for (size_t i = 0; i < n; i++) {
+        struct tls_made_keys mine;
+        bool makes = keys_of(v[i], &mine);
+        const struct tls_made_keys *k = makes ? best(&mine, given, n_given) : NULL;
+        if (k)
+            tls_tickets_follow(&((struct tls_server *) (void *) v[i])->tickets, k);
+        OPENSSL_cleanse(&mine, sizeof mine);
+        unref(v[i]);
+    }
     mem_free(v);
 }
 

@@ -360,6 +360,73 @@ static void plain_after_failure(void **state)
     close_pair();
 }
 
+/* ---- keys that another process takes over ---------------------------------------------------- */
+
+struct taken {
+    struct tls_made_keys v[4];
+    size_t n;
+};
+
+static void take_keys(void *arg, struct tls_made_keys *one)
+{
+    struct taken *t = arg;
+    t->v[t->n++] = *one;
+}
+
+/* What a process with those servers leaves; given: what it took before. */
+static struct taken keys_after(const struct tls_server_conf *conf, size_t n,
+                               const struct taken *given)
+{
+    struct tls_errors e = {.say = say};
+    struct tls_store *s = tls_store_new();
+    struct tls_server *servers[4];
+    struct taken out = {.n = 0};
+    for (size_t i = 0; i < n; i++)
+        servers[i] = tls_server_new(s, &conf[i], &e);
+    if (given)
+        tls_store_take_keys(s, given->v, given->n);
+    tls_store_each_keys(s, take_keys, &out);
+    for (size_t i = 0; i < n; i++)
+        tls_server_unref(servers[i]);
+    tls_store_free(s);
+    return out;
+}
+
+static void assert_same_keys(const struct tls_made_keys *a, const struct tls_made_keys *b)
+{
+    assert_int_equal(a->n, b->n);
+    assert_int_equal(a->next, b->next);
+    assert_memory_equal(a->bytes, b->bytes, a->n * (size_t) TLS_KEY_BYTES);
+}
+
+static void keys_are_handed_over(void **state)
+{
+    (void) state;
+    struct str h1 = STR("http/1.1");
+    struct tls_server_conf two[2] = {k.server_conf, k.server_conf};
+    two[1].alpn = (struct schema_list){&h1, 1};
+    struct taken first = keys_after(two, 2, NULL);
+    assert_int_equal(first.n, 2);
+    assert_int_equal(first.v[0].n, 1);
+    assert_memory_not_equal(first.v[0].bytes, first.v[1].bytes, TLS_KEY_BYTES);
+    /* The same settings: each its own. */
+    struct taken same = keys_after(two, 2, &first);
+    assert_same_keys(&same.v[0], &first.v[0]);
+    assert_same_keys(&same.v[1], &first.v[1]);
+    /* Other settings of the same certificates, as another version has them. */
+    struct tls_server_conf other = k.server_conf;
+    other.session_tickets.lifetime += 1000000;
+    struct taken moved = keys_after(&other, 1, &first);
+    assert_same_keys(&moved.v[0], &first.v[0]);
+    /* What makes none of its own leaves none. */
+    other.session_tickets.enabled = false;
+    assert_int_equal(keys_after(&other, 1, &first).n, 0);
+    /* Others' certificates, and what is not whole, are nobody's. */
+    first.v[0].content = first.v[0].certs = first.v[1].content = first.v[1].certs = 1;
+    same = keys_after(two, 1, &first);
+    assert_memory_not_equal(same.v[0].bytes, first.v[0].bytes, TLS_KEY_BYTES);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -372,6 +439,7 @@ int main(void)
         cmocka_unit_test(refuses_another_name),
         cmocka_unit_test(moves),
         cmocka_unit_test(plain_after_failure),
+        cmocka_unit_test(keys_are_handed_over),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

@@ -11,9 +11,7 @@
 #include "base/file_io.h"
 #include "net/tls_inside.h"
 
-#define KEPT 3 /* keys made here: the one that encrypts and the two before it */
-
-_Static_assert(sizeof(struct tls_ticket_key) == 80, "as the files have it");
+_Static_assert(sizeof(struct tls_ticket_key) == TLS_KEY_BYTES, "as the files have it");
 
 static bool read_key(struct str path, struct tls_ticket_key *key, struct tls_errors *e)
 {
@@ -61,9 +59,9 @@ void tls_tickets_rotate(struct tls_tickets *t, const struct tls_ticket_conf *con
     struct tls_ticket_key fresh;
     must(RAND_bytes((unsigned char *) &fresh, sizeof fresh) == 1);
     pthread_mutex_lock(&t->lock);
-    memmove(&t->keys[1], &t->keys[0], (KEPT - 1) * sizeof fresh);
+    memmove(&t->keys[1], &t->keys[0], (TLS_KEYS_MADE - 1) * sizeof fresh);
     t->keys[0] = fresh;
-    t->n += t->n < KEPT;
+    t->n += t->n < TLS_KEYS_MADE;
     pthread_mutex_unlock(&t->lock);
     OPENSSL_cleanse(&fresh, sizeof fresh);
     t->next = now + conf->rotate;
@@ -83,6 +81,30 @@ void tls_tickets_fini(struct tls_tickets *t)
 {
     OPENSSL_cleanse(t->keys, sizeof t->keys);
     pthread_mutex_destroy(&t->lock);
+}
+
+bool tls_tickets_left(struct tls_tickets *t, const struct tls_ticket_conf *conf,
+                      struct tls_made_keys *k)
+{
+    if (!conf->enabled || conf->keys.n)
+        return false;
+    pthread_mutex_lock(&t->lock);
+    k->n = t->n;
+    memcpy(k->bytes, t->keys, t->n * sizeof t->keys[0]);
+    pthread_mutex_unlock(&t->lock);
+    k->next = t->next;
+    return true;
+}
+
+void tls_tickets_follow(struct tls_tickets *t, const struct tls_made_keys *k)
+{
+    if (k->n == 0 || k->n > TLS_KEYS_MADE)
+        return;
+    pthread_mutex_lock(&t->lock);
+    t->n = k->n;
+    memcpy(t->keys, k->bytes, k->n * sizeof t->keys[0]);
+    pthread_mutex_unlock(&t->lock);
+    t->next = k->next;
 }
 
 /* The key of that name (encrypt: the first); -1: none. */

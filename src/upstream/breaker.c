@@ -307,6 +307,34 @@ void breaker_hold(struct breaker *b, enum breaker_force force)
     log_warn("breaker.held", "%s: the breaker %s", b->name, words[force]);
 }
 
+bool breaker_left(struct breaker *b, usec_t *until, uint32_t *times)
+{
+    pthread_mutex_lock(&b->lock);
+    uint32_t state = atomic_load(&b->state);
+    *until = state == BREAKER_OPEN ? atomic_load(&b->until) : 0;
+    *times = b->times;
+    bool left = state != BREAKER_CLOSED && atomic_load(&b->force) == BREAKER_AUTO;
+    pthread_mutex_unlock(&b->lock);
+    return left;
+}
+
+void breaker_follow(struct breaker *b, const struct breaker_conf *c, usec_t now, usec_t until,
+                    uint32_t times)
+{
+    usec_t most = now + c->max_open;
+    pthread_mutex_lock(&b->lock);
+    bool taken = atomic_load(&b->state) == BREAKER_CLOSED && atomic_load(&b->force) == BREAKER_AUTO;
+    if (taken) {
+        b->times = times;
+        atomic_store(&b->until, until < most ? until : most);
+        become(b, BREAKER_OPEN);
+    }
+    pthread_mutex_unlock(&b->lock);
+    if (taken)
+        log_warn("breaker.open", "%s: the breaker is open, as the process before had opened it",
+                 b->name);
+}
+
 unsigned breaker_wait(const struct breaker *b, usec_t now)
 {
     usec_t until = atomic_load(&b->until);

@@ -99,6 +99,12 @@ struct breaker_counts breaker_sum(const struct breaker *b, const struct breaker_
                                   usec_t now);
 /* Holds it open or closed, or lets it find its state again, from CLOSED on. */
 void breaker_hold(struct breaker *b, enum breaker_force force);
+/* What a process that follows is to know: false when it is closed or held; else when it lets probes
+ * pass (0: now), and how often in a row it has opened. */
+bool breaker_left(struct breaker *b, usec_t *until, uint32_t *times);
+/* Opens a closed breaker as it was in the process before, for max_open at most. */
+void breaker_follow(struct breaker *b, const struct breaker_conf *c, usec_t now, usec_t until,
+                    uint32_t times);
 /* Whole seconds until a call may pass, at least 1: for Retry-After. */
 unsigned breaker_wait(const struct breaker *b, usec_t now);
 /* "closed", "open", "half_open", as metrics and /status say. */

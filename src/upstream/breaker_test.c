@@ -427,6 +427,47 @@ static void follows_the_model(void **state)
     }
 }
 
+/* What a process hands on to the one that follows. */
+static void is_followed(void **state)
+{
+    (void) state;
+    struct breaker_conf c = settings(0);
+    struct breaker a = {0}, b = {0}, held = {0};
+    struct breaker_ticket t;
+    usec_t until, now = 100 * SEC;
+    uint32_t times;
+    breaker_init(&a, "before");
+    breaker_init(&b, "after");
+    breaker_init(&held, "held");
+    assert_false(breaker_left(&a, &until, &times));
+    breaker_follow(&a, &c, now, now + c.open, 3);
+    assert_true(breaker_left(&a, &until, &times));
+    assert_int_equal(until, now + c.open);
+    assert_int_equal(times, 3);
+    breaker_follow(&b, &c, now, until, times);
+    assert_false(breaker_ask(&b, &c, now + c.open - 1, &t));
+    assert_true(breaker_ask(&b, &c, now + c.open, &t) && t.probe);
+    /* Half open: probes at once. */
+    assert_true(breaker_left(&b, &until, &times));
+    assert_int_equal(until, 0);
+    breaker_fini(&a);
+    breaker_init(&a, "again");
+    atomic_store(&a.state, BREAKER_CLOSED);
+    breaker_follow(&a, &c, now, until, times);
+    assert_true(breaker_ask(&a, &c, now, &t) && t.probe);
+    /* No longer than it may be open by now, and never against a person's will. */
+    breaker_hold(&held, BREAKER_FORCE_CLOSED);
+    breaker_follow(&held, &c, now, now + c.open, 1);
+    assert_true(breaker_ask(&held, &c, now, &t));
+    assert_false(breaker_left(&held, &until, &times));
+    breaker_hold(&held, BREAKER_AUTO);
+    breaker_follow(&held, &c, now, USEC_NEVER, 1);
+    assert_true(breaker_ask(&held, &c, now + c.max_open, &t));
+    breaker_fini(&a);
+    breaker_fini(&b);
+    breaker_fini(&held);
+}
+
 int main(void)
 {
     log_set_level(LOG_ERROR);
@@ -442,6 +483,7 @@ int main(void)
         cmocka_unit_test(what_fails_is_configurable),
         cmocka_unit_test(closes_below_what_opens),
         cmocka_unit_test(follows_the_model),
+        cmocka_unit_test(is_followed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

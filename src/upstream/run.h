@@ -44,10 +44,9 @@ struct upstream_run {
 };
 
 /* Calls fn for each breaker that is in use, with its name ("upstream shop"), under the registry's
- * lock: fn calls nothing of this floor but breaker_state_name and breaker_sum. Any thread. */
+ * lock: fn calls nothing of this floor but functions of breaker.h. Any thread. */
 void upstream_breakers_each(struct upstream_registry *r,
-                            void (*fn)(void *arg, const struct breaker *b,
-                                       const struct breaker_conf *c),
+                            void (*fn)(void *arg, struct breaker *b, const struct breaker_conf *c),
                             void *arg);
 /* The same for the run of each upstream that is configured; fn reads its figures. */
 void upstream_runs_each(struct upstream_registry *r,

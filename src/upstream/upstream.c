@@ -313,8 +313,7 @@ struct breaker *upstream_breaker(struct upstream *u, struct str route)
 }
 
 void upstream_breakers_each(struct upstream_registry *r,
-                            void (*fn)(void *arg, const struct breaker *b,
-                                       const struct breaker_conf *c),
+                            void (*fn)(void *arg, struct breaker *b, const struct breaker_conf *c),
                             void *arg)
 {
     size_t at = 0;

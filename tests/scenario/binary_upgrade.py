@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 
-from peers import client, wire
+from peers import client, tls, weir, wire
 from peers.h2 import H2
 from peers.origin import echo_tunnel
 from peers.wire import await_true, over
@@ -316,6 +316,90 @@ def test_health_is_inherited(t):
     assert states() == {t.o.address: "up", down: "down"}, states()
     for i in range(10):
         assert w.get("/%d" % i).status == 200
+    w.stop()
+
+
+def test_an_open_breaker_stays_open(t):
+    """Of an upstream, a route and an endpoint: no request reaches the broken service, also after
+    the second upgrade; once its time is over, probes close it."""
+    for scope in ("upstream", "route", "endpoint"):
+        breaker = {"scope": scope, "minimum_calls": 5, "open": "600s", "probes": 2}
+        w = start(t, {"upstreams": {"o": {"endpoints": [t.o.address], "ejection": False,
+                                          "breaker": breaker}}, "admin": {"address": t.unix()}})
+        path = "/broken-" + scope
+        t.o.on(path, lambda conn, req: conn.reply(500))
+        assert [w.get(path).status for _ in range(6)] == [500] * 5 + [503]
+        for _ in range(2):
+            assert upgrade(t, w)[0] == 0
+            r = w.get(path)
+            assert r.status == 503 and len(t.o.seen(path)) == 5, (scope, r)
+        assert "had opened it" in w.log()
+        w.stop()
+
+
+def test_a_half_open_breaker_goes_on(t):
+    """Its probes are of the new program, and a closed breaker is closed."""
+    w = start(t, {"upstreams": {"o": {"endpoints": [t.o.address], "ejection": False, "breaker": {
+        "minimum_calls": 5, "open": "10ms", "probes": 100}}}, "admin": {"address": t.unix()}})
+    bad = threading.Event()
+    bad.set()
+    t.o.on("/half", lambda conn, req: conn.reply(500 if bad.is_set() else 200))
+    for _ in range(5):
+        assert w.get("/half").status == 500
+    await_true("a probe", lambda: w.get("/half").status == 500)
+
+    def state():
+        return w.status()["upstreams"][0]["breaker"]["state"]
+    assert state() == "half_open"
+    assert upgrade(t, w)[0] == 0
+    assert state() == "open"
+    bad.clear()
+    await_true("it closes", lambda: w.get("/half").status == 200 and state() == "closed")
+    assert upgrade(t, w)[0] == 0
+    assert state() == "closed"
+    w.stop()
+
+
+def test_response_times_are_inherited(t):
+    """The slow endpoint is not tried first because nobody knows it."""
+    slow = t.origin("slow")
+    slow.on("/time", lambda conn, req: (threading.Event().wait(0.2), conn.reply(200)))
+    w = start(t, {"upstreams": {"o": {"endpoints": [t.o.address, slow.address],
+                                      "balance": "ewma"}}, "admin": {"address": t.unix()}})
+    await_true("both are known", lambda: w.get("/time").status == 200 and slow.seen("/time") and
+               t.o.seen("/time"))
+    asked = len(slow.seen("/time"))
+    assert upgrade(t, w)[0] == 0
+    assert [w.get("/time").status for _ in range(12)] == [200] * 12
+    assert len(slow.seen("/time")) == asked
+    w.stop()
+
+
+def resume(t, w, version, *args):
+    """What openssl s_client says of a connection that closes after a request."""
+    p = subprocess.run([t.needs("openssl"), "s_client", "-connect", w.address, "-servername",
+                        "localhost", "-" + version, "-ign_eof", *args],
+                       input=b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                       timeout=wire.patience() * 3)
+    out = p.stdout.decode("latin-1")
+    assert "HTTP/1.1 200" in out, out
+    return out
+
+
+def test_tls_sessions_are_resumed(t):
+    """By clients of the program before, and of the one before that."""
+    site = tls.authority(t).sign("site", ["localhost"])
+    one = {"address": t.address(), "tls": {"certificates": [site.conf()]}}
+    w = start(t, weir.one_origin(t.o.address, listeners=[one], admin={"address": t.unix()}))
+    files = {v: os.path.join(t.dir, v) for v in ("tls1_2", "tls1_3")}
+    for version, path in files.items():
+        assert "New, " in resume(t, w, version, "-sess_out", path)
+    for _ in range(2):
+        assert upgrade(t, w)[0] == 0
+        for version, path in files.items():
+            out = resume(t, w, version, "-sess_in", path)
+            assert "Reused, " in out, out
     w.stop()
 
 

@@ -2,6 +2,8 @@
 /* json.c: see json.h. */
 #include "base/json.h"
 
+#include "base/bytes16.h"
+
 static const char pairs[] = "00010203040506070809101112131415161718192021222324"
                             "25262728293031323334353637383940414243444546474849"
                             "50515253545556575859606162636465666768697071727374"
@@ -35,82 +37,35 @@ char *json_u64(char *at, uint64_t v)
     return json_two(at, low % 100);
 }
 
-#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
-
-/* Non-zero when one of the eight bytes may not stand in a string as it is. */
-static inline uint64_t special(uint64_t x)
-{
-    uint64_t quote = x ^ EACH('"'), slash = x ^ EACH('\\'), del = x ^ EACH(0x7f);
-    uint64_t zero = ((quote - EACH(1)) & ~quote) | ((slash - EACH(1)) & ~slash) |
-                    ((del - EACH(1)) & ~del) | ((x - EACH(0x20)) & ~x);
-    return (zero | x) & EACH(0x80);
-}
-
-/* Sixteen bytes at once; the compiler turns the comparisons into vector instructions. */
-typedef signed char sixteen __attribute__((vector_size(16)));
-typedef uint64_t two_words __attribute__((vector_size(16)));
-
-/* As signed numbers, bytes from 0x80 on are below 0x20 too. */
-static inline sixteen special16(sixteen x)
-{
-    return (sixteen) ((x < 0x20) | (x == 0x7f) | (x == '"') | (x == '\\'));
-}
-
-static inline bool none16(sixteen mask)
-{
-    two_words w = (two_words) mask;
-    return (w[0] | w[1]) == 0;
-}
-
-/* 16 bytes or more: the last 16 are done twice where n is no multiple of it. */
-static bool copy_long(char *at, const char *p, size_t n)
-{
-    sixteen x, bad;
-    memcpy(&x, p + n - 16, 16);
-    memcpy(at + n - 16, &x, 16);
-    bad = special16(x);
-    for (size_t i = 0; i + 16 < n; i += 16) {
-        memcpy(&x, p + i, 16);
-        memcpy(at + i, &x, 16);
-        bad |= special16(x);
-    }
-    return none16(bad);
-}
-
-/* Copies n bytes. True: none of them needed an escape; false: what was copied is of no use. */
-static bool copy_plain(char *at, const char *p, size_t n)
-{
-    if (n >= 16)
-        return copy_long(at, p, n);
-    if (n >= 8) {
-        two_words both;
-        uint64_t first, last;
-        memcpy(&first, p, 8);
-        memcpy(&last, p + n - 8, 8);
-        memcpy(at, &first, 8);
-        memcpy(at + n - 8, &last, 8);
-        both = (two_words){first, last};
-        return none16(special16((sixteen) both));
-    }
-    if (n >= 4) {
-        uint32_t first, last;
-        memcpy(&first, p, 4);
-        memcpy(&last, p + n - 4, 4);
-        memcpy(at, &first, 4);
-        memcpy(at + n - 4, &last, 4);
-        return special(first | ((uint64_t) last << 32)) == 0;
-    }
-    uint64_t all = EACH(' ');
-    for (size_t i = 0; i < n; i++) {
-        at[i] = p[i];
-        all = (all << 8) | (unsigned char) p[i];
-    }
-    return special(all) == 0;
-}
-
 static bool plain(unsigned char c)
 {
     return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
+/* 0xff in the place of each byte that may not stand in a string as it is. */
+static inline bytes16 special(bytes16 v)
+{
+    return (bytes16) ((v < 0x20) | (v >= 0x7f) | (v == '"') | (v == '\\'));
+}
+
+/* Copies n bytes. True: none of them needed an escape; false: what was copied is of no use. */
+static inline bool copy_plain(char *at, const char *p, size_t n)
+{
+    if (n < 4) {
+        bool fine = true;
+        for (size_t i = 0; i < n; i++) {
+            at[i] = p[i];
+            fine &= plain((unsigned char) p[i]);
+        }
+        return fine;
+    }
+    if (n < 16)
+        return !bytes16_mask(special(bytes16_copy_short(at, p, n)));
+    /* The last sixteen are done twice where n is no multiple of it. */
+    bytes16 bad = special(bytes16_copy(at + n - 16, p + n - 16));
+    for (size_t i = 0; i + 16 < n; i += 16)
+        bad |= special(bytes16_copy(at + i, p + i));
+    return !bytes16_mask(bad);
 }
 
 /* Length of the valid UTF-8 sequence at s (RFC 3629 4) that is no C1 control, or 0. */

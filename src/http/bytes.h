@@ -59,28 +59,12 @@ static inline uint64_t word_load(const char *p)
     return w;
 }
 
-/* n (4 to 8) bytes at p, some of them twice when n < 8; equal input gives equal words. */
-static inline uint64_t word_load_short(const char *p, size_t n)
-{
-    uint32_t a, b;
-    memcpy(&a, p, sizeof(a));
-    memcpy(&b, p + n - 4, sizeof(b));
-    return (uint64_t) b << 32 | a;
-}
-
 /* Nonzero when some byte of w is a control byte (HTAB too) or DEL. The lowest bit set marks
  * the lowest such byte exactly. */
 static inline uint64_t word_controls(uint64_t w)
 {
     uint64_t del = w ^ (WORD_ONES * 0x7f);
     return (((w - WORD_ONES * 0x20) & ~w) | ((del - WORD_ONES) & ~del)) & WORD_HIGH;
-}
-
-/* Nonzero when some byte of w is not visible ASCII (0x21 to 0x7e). */
-static inline uint64_t word_invisible(uint64_t w)
-{
-    uint64_t del = w ^ (WORD_ONES * 0x7f);
-    return ((w - WORD_ONES * 0x21) | w | ((del - WORD_ONES) & ~del)) & WORD_HIGH;
 }
 
 /* 0xff in the place of each byte that word_controls would mark. */
@@ -107,18 +91,6 @@ static inline bytes16 bytes16_unhost(bytes16 v)
     bytes16 letter = (bytes16) ((bytes16) (v - 'a') <= 'z' - 'a');
     bytes16 digit = (bytes16) ((bytes16) (v - '0') <= 9);
     return (bytes16) ~(letter | digit | (bytes16) (v == '-') | (bytes16) (v == '.'));
-}
-
-typedef uint64_t words2 __attribute__((vector_size(16)));
-
-/* n (4 to 16) bytes at p, some of them several times when n < 16; equal input gives equal
- * vectors. */
-static inline bytes16 bytes16_load_short(const char *p, size_t n)
-{
-    if (n >= 8)
-        return (bytes16) (words2){word_load(p), word_load(p + n - 8)};
-    uint64_t w = word_load_short(p, n);
-    return (bytes16) (words2){w, w};
 }
 
 /* No byte of s is marked by odd. A text of fewer than four bytes is not looked at: false. */

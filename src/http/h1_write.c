@@ -3,6 +3,7 @@
  * the sizes below promise; what was written before a refusal means nothing. */
 #include "http/h1_write.h"
 
+#include "base/json.h"
 #include "http/bytes.h"
 
 #define FRAMING_FIELDS                                                                             \
@@ -11,66 +12,11 @@
 #define CHUNKED "Transfer-Encoding: chunked\r\n"
 #define LENGTH "Content-Length: "
 #define CONNECTION "Connection: "
-#define DIGITS 20
 
-#define PUT(to, literal) put((to), (literal), sizeof(literal) - 1)
+#define PUT(to, literal) JSON_LIT(to, literal)
 
-static inline char *put(char *to, const char *p, size_t n)
-{
-    memcpy(to, p, n);
-    return to + n;
-}
-
+/* What a text may hold: see put_text and put_visible. */
 enum check { CHECK_TEXT, CHECK_VISIBLE };
-
-static inline void store8(char *to, uint64_t w)
-{
-    memcpy(to, &w, sizeof(w));
-}
-
-static inline void store4(char *to, uint32_t w)
-{
-    memcpy(to, &w, sizeof(w));
-}
-
-/* Copies n (4 to 16) bytes, some of them several times, and answers all of them. */
-static inline bytes16 put_short(char *to, const char *p, size_t n)
-{
-    words2 v = (words2) bytes16_load_short(p, n);
-    if (n >= 8) {
-        store8(to, v[0]);
-        store8(to + n - 8, v[1]);
-    } else {
-        store4(to, (uint32_t) v[0]);
-        store4(to + n - 4, (uint32_t) (v[0] >> 32));
-    }
-    return (bytes16) v;
-}
-
-/* Copies the sixteen bytes at p and answers them. */
-static inline bytes16 put16(char *to, const char *p)
-{
-    bytes16 v = bytes16_load(p);
-    memcpy(to, &v, sizeof(v));
-    return v;
-}
-
-/* Copies a name: short, and checked already. */
-static inline char *put_name(char *to, struct str s)
-{
-    if (s.n > 32) {
-        memcpy(to, s.p, s.n);
-    } else if (s.n >= 16) {
-        put16(to, s.p);
-        put16(to + s.n - 16, s.p + s.n - 16);
-    } else if (s.n >= 4) {
-        put_short(to, s.p, s.n);
-    } else {
-        for (size_t i = 0; i < s.n; i++)
-            to[i] = s.p[i];
-    }
-    return to + s.n;
-}
 
 static inline bytes16 marks_of(bytes16 v, enum check check)
 {
@@ -80,12 +26,13 @@ static inline bytes16 marks_of(bytes16 v, enum check check)
 /* Copies fewer than four bytes; nonzero when one is not allowed. */
 static inline uint64_t put_few(char *to, struct str s, enum check check)
 {
-    uint64_t w = WORD_ONES * 'a';
+    bool bad = false;
     for (size_t i = 0; i < s.n; i++) {
-        to[i] = s.p[i];
-        w = w << 8 | (unsigned char) s.p[i];
+        unsigned char c = (unsigned char) s.p[i];
+        to[i] = (char) c;
+        bad |= check == CHECK_TEXT ? c < 0x20 || c == 0x7f : c <= 0x20 || c >= 0x7f;
     }
-    return check == CHECK_TEXT ? word_controls(w) : word_invisible(w);
+    return bad;
 }
 
 /* Copies s; NULL when it holds a byte that check does not allow. The last part of a long text
@@ -97,12 +44,12 @@ __attribute__((always_inline)) static inline char *put_checked(char *to, struct 
     size_t n = s.n;
     uint64_t bad;
     if (n >= 16) {
-        bytes16 marks = marks_of(put16(to + n - 16, p + n - 16), check);
+        bytes16 marks = marks_of(bytes16_copy(to + n - 16, p + n - 16), check);
         for (size_t i = 0; i + 16 < n; i += 16)
-            marks |= marks_of(put16(to + i, p + i), check);
+            marks |= marks_of(bytes16_copy(to + i, p + i), check);
         bad = bytes16_mask(marks);
     } else if (n >= 4) {
-        bad = bytes16_mask(marks_of(put_short(to, p, n), check));
+        bad = bytes16_mask(marks_of(bytes16_copy_short(to, p, n), check));
     } else {
         bad = put_few(to, s, check);
     }
@@ -134,37 +81,12 @@ static inline char *put_crlf(char *to)
     return to + 2;
 }
 
-/* "00" to "99". */
-static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233"
-                            "34353637383940414243444546474849505152535455565758596061626364656667"
-                            "6869707172737475767778798081828384858687888990919293949596979899";
-
-static size_t digits_of(uint64_t v)
-{
-    size_t n = 1;
-    for (; v >= 10000; v /= 10000)
-        n += 4;
-    return n + (v >= 10) + (v >= 100) + (v >= 1000);
-}
-
-static inline char *put_number(char *to, uint64_t v)
-{
-    char *end = to + digits_of(v), *at = end;
-    for (; v >= 100; v /= 100)
-        memcpy(at -= 2, pairs + v % 100 * 2, 2);
-    if (v >= 10)
-        memcpy(to, pairs + v * 2, 2);
-    else
-        *to = (char) ('0' + v);
-    return end;
-}
-
 /* "Name: value CRLF". A known name is a token by the invariant of fields. */
 static inline char *put_field(char *to, const struct field *f)
 {
     if (f->id == FIELD_OTHER && !field_name_valid(f->name))
         return NULL;
-    to = put_name(to, f->name);
+    to = bytes_put(to, f->name.p, f->name.n);
     memcpy(to, ": ", 2);
     to = put_text(to + 2, f->value);
     return to ? put_crlf(to) : NULL;
@@ -185,14 +107,14 @@ static char *put_fields(char *to, const struct fields *f)
         const char *from = x->name.p, *stop = from;
         for (size_t n; x < end && x->name.p == stop && (n = field_line(x)) > 0; x++)
             stop += n;
-        to = stop > from ? put(to, from, (size_t) (stop - from)) : put_field(to, x++);
+        to = stop > from ? bytes_put(to, from, (size_t) (stop - from)) : put_field(to, x++);
     }
     return to;
 }
 
 static char *put_length(char *to, uint64_t length)
 {
-    return put_crlf(put_number(PUT(to, LENGTH), length));
+    return put_crlf(json_u64(PUT(to, LENGTH), length));
 }
 
 /* The Connection field and the empty line. */
@@ -221,7 +143,7 @@ size_t h1_head_size(const struct head *h)
      * to H1_CONNECTION_MAX bytes, the empty line. */
     return fields_size(&h->fields) + h->method.n + h->path.n + h->query.n + h->authority.n +
            h->reason.n + sizeof(" ? HTTP/1.1\r\nHost: \r\n" CHUNKED CONNECTION "\r\n\r\n") +
-           sizeof(LENGTH) + DIGITS + H1_CONNECTION_MAX;
+           sizeof(LENGTH) + JSON_U64_MAX + H1_CONNECTION_MAX;
 }
 
 static enum fault done(char *from, const char *to, size_t *n)
@@ -255,7 +177,7 @@ enum fault h1_write_request(char *to, size_t *n, const struct head *h, struct st
         connection.n > H1_CONNECTION_MAX ||
         (h->method_id == METHOD_OTHER && !field_name_valid(h->method)))
         return FAULT_REWRITE;
-    to = put(to, h->method.p, h->method.n);
+    to = bytes_put(to, h->method.p, h->method.n);
     *to++ = ' ';
     to = put_target(to, h);
     if (to)
@@ -273,10 +195,9 @@ enum fault h1_write_request(char *to, size_t *n, const struct head *h, struct st
 
 static char *put_status(char *to, const struct head *h)
 {
-    to = PUT(to, "HTTP/1.1 ");
-    *to++ = (char) ('0' + h->status / 100);
-    *to++ = (char) ('0' + h->status / 10 % 10);
-    *to++ = (char) ('0' + h->status % 10);
+    if (h->status == 200 && str_eq(h->reason, STR("OK")))
+        return PUT(to, "HTTP/1.1 200 OK\r\n"); /* nearly always */
+    to = json_u64(PUT(to, "HTTP/1.1 "), h->status);
     *to++ = ' ';
     to = put_text(to, h->reason);
     return to ? put_crlf(to) : NULL;

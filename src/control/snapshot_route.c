@@ -219,6 +219,23 @@ static uint64_t share_hash(struct build *b, const struct route_conf *c)
     return h;
 }
 
+#define VIA "Via: 1.1 "
+
+/* Bytes of via_line. */
+static size_t via_size(const struct settings_conf *s)
+{
+    return sizeof(VIA) - 1 + s->via_name.n + 2;
+}
+
+/* Sets via_line, whose text comes to at. */
+static void settle_via(struct settings_conf *s, char *at)
+{
+    s->via_line = str_of(at, via_size(s));
+    at = mempcpy(at, VIA, sizeof(VIA) - 1);
+    at = mempcpy(at, s->via_name.p, s->via_name.n);
+    memcpy(at, "\r\n", 2);
+}
+
 /* The share that routes like c use, borrowed from the build. */
 static struct route_share *route_share_of(struct build *b, const struct route_conf *c)
 {
@@ -227,11 +244,13 @@ static struct route_share *route_share_of(struct build *b, const struct route_co
     struct route_share *r = map_get(&b->route_shares, key);
     if (r)
         return r;
-    r = mem_new(aligned(sizeof *r) + schema_copy_size(&settings_schema, &c->settings));
+    size_t texts = schema_copy_size(&settings_schema, &c->settings);
+    r = mem_new(aligned(sizeof *r) + texts + via_size(&c->settings));
     atomic_store_explicit(&r->refs, 1, memory_order_relaxed);
     r->hash = hash;
     schema_copy(&settings_schema, &r->settings, &c->settings, (char *) r + aligned(sizeof *r));
     settle_buffer(&r->settings.buffer);
+    settle_via(&r->settings, (char *) r + aligned(sizeof *r) + texts);
     add_features(b, r, c);
     map_set(&b->route_shares, key, r);
     return r;

@@ -89,6 +89,7 @@ static void fills_a_snapshot(void **state)
     assert_int_equal(a->response_limits.head, 8192);
     assert_int_equal(a->settings->buffer.size, 1u << 20);
     assert_int_equal(a->settings->meta.n, 1);
+    assert_true(str_eq(a->settings->via_line, STR("Via: 1.1 weir\r\n")));
     assert_int_equal(r->action, ROUTE_REDIRECT);
     assert_true(str_eq(r->redirect.to, STR("/new")));
     assert_true(str_eq(last->reply.body, STR("no")));

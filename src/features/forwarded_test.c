@@ -65,6 +65,8 @@ static void test_defaults(void **state)
     expect(t, "X-Forwarded-Proto", "http");
     expect(t, "X-Real-IP", "192.0.2.1");
     expect(t, "Forwarded", NULL);
+    for (uint32_t i = 0; i < t->k.out.fields.n; i++)
+        assert_true(field_line(&t->k.out.fields.v[i]) > 0); /* ready to be sent */
 }
 
 static void test_untrusted_is_replaced(void **state)

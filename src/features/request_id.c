@@ -2,7 +2,8 @@
 /* request_id.c: see request_id.h.
  * Invariants:
  * 1. x->request_id is empty or at most REQUEST_ID_MAX visible ASCII bytes without '"' and '\'.
- * 2. It is set once, before any hook that reads it. */
+ * 2. It is set once, before any hook that reads it, and stands in the line "header: id CRLF" of the
+ *    route's configuration. */
 #include "features/request_id.h"
 
 #include <endian.h>
@@ -82,24 +83,40 @@ static enum hook on_access(struct exchange *x, void *slot)
 {
     (void) slot;
     const struct request_id_conf *conf = x->route->feature_conf[FEATURE_REQUEST_ID];
-    x->request_id = offered(x, conf);
-    if (x->request_id.n)
-        return HOOK_PASS;
-    char *made = arena_alloc(&x->arena, REQUEST_ID_MADE);
-    if (!made) {
+    struct str kept = offered(x, conf);
+    size_t n = kept.n ? kept.n : REQUEST_ID_MADE;
+    char *at = arena_alloc(&x->arena, conf->header.n + 2 + n + 2);
+    if (!at) {
         exchange_fail(x, FAULT_MEMORY);
         return HOOK_FAIL;
     }
-    request_id_make(made, x->started_wall, &x->worker->random);
-    x->request_id = str_of(made, REQUEST_ID_MADE);
+    at = bytes_put(at, conf->header.p, conf->header.n);
+    memcpy(at, ": ", 2);
+    at += 2;
+    if (kept.n)
+        memcpy(at, kept.p, n);
+    else
+        request_id_make(at, x->started_wall, &x->worker->random);
+    memcpy(at + n, "\r\n", 2);
+    x->request_id = str_of(at, n);
     return HOOK_PASS;
+}
+
+/* The line that on_access made is the only one of its name. */
+static bool own_line(const struct request_id_conf *conf, struct str id, struct fields *f)
+{
+    if (conf->id == FIELD_OTHER || f->odd_names)
+        return fields_own(f, conf->header, id);
+    struct str line = str_of(id.p - conf->header.n - 2, conf->header.n + 2 + id.n + 2);
+    fields_remove_id(f, conf->id);
+    return fields_add_line(f, conf->id, line);
 }
 
 /* Puts the id into f under the configured name, whatever stood there. */
 static enum hook put(struct exchange *x, struct fields *f)
 {
     const struct request_id_conf *conf = x->route->feature_conf[FEATURE_REQUEST_ID];
-    if (x->request_id.n == 0 || fields_own(f, conf->header, x->request_id))
+    if (x->request_id.n == 0 || own_line(conf, x->request_id, f))
         return HOOK_PASS;
     exchange_fail(x, FAULT_MEMORY);
     return HOOK_FAIL;
@@ -130,6 +147,13 @@ static enum hook on_trailers(struct exchange *x, void *slot, enum direction dir,
     return HOOK_PASS;
 }
 
+static void prepare(void *route_conf, struct arena *a)
+{
+    (void) a;
+    struct request_id_conf *conf = route_conf;
+    conf->id = (uint8_t) field_id(conf->header);
+}
+
 static bool active(const void *route_conf)
 {
     const struct request_id_conf *conf = route_conf;
@@ -142,6 +166,7 @@ const struct feature feature_request_id = {
     .conf = &request_id_schema,
     .route_scope = true,
     .offline = true,
+    .prepare = prepare,
     .active = active,
     .on_access = on_access,
     .on_send = on_send,

@@ -17,6 +17,7 @@ enum request_id_trust { REQUEST_ID_TRUSTED, REQUEST_ID_ALWAYS, REQUEST_ID_NEVER 
 struct request_id_conf {
     bool enabled;      /* default true */
     struct str header; /* default X-Request-ID */
+    uint8_t id;        /* no row: its enum field_id, once prepared */
     int trust;         /* enum request_id_trust */
     bool respond;      /* also in the response; default false */
 };

@@ -93,6 +93,23 @@ static void test_strangers_id_is_replaced(void **state)
     assert_true(str_eq(t->k.out.fields.v[0].value, t->k.x.request_id));
 }
 
+/* As the default name is known, the line is put in as on_access made it. */
+static void test_prepared(void **state)
+{
+    struct test *t = *state;
+    feature_request_id.prepare(&t->conf, &t->k.x.arena);
+    assert_int_equal(t->conf.id, FIELD_X_REQUEST_ID);
+    access_with(t, "stranger");
+    assert_true(fields_add(&t->k.out.fields, STR("x-request-id"), STR("stranger")));
+    assert_int_equal(feature_request_id.on_send(&t->k.x, NULL, NULL), HOOK_PASS);
+    assert_int_equal(t->k.out.fields.n, 1);
+    const struct field *f = &t->k.out.fields.v[0];
+    assert_true(str_eq(f->name, STR("X-Request-ID")));
+    assert_true(str_eq(f->value, t->k.x.request_id));
+    assert_int_equal(field_line(f), 12 + 2 + REQUEST_ID_MADE + 2);
+    assert_memory_equal(f->value.p + f->value.n, "\r\n", 2);
+}
+
 static void test_trust(void **state)
 {
     static const struct {
@@ -168,9 +185,14 @@ static void test_check(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_made),  TEST(test_all_differ),           TEST(test_strangers_id_is_replaced),
-        TEST(test_trust), TEST(test_odd_ids_are_replaced), TEST(test_respond),
+        TEST(test_made),
+        TEST(test_all_differ),
+        TEST(test_strangers_id_is_replaced),
+        TEST(test_trust),
+        TEST(test_odd_ids_are_replaced),
+        TEST(test_respond),
         TEST(test_check),
+        TEST(test_prepared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
  * 4. odd_names is false only when every name holds letters, digits and '-' alone. */
 #include "http/field.h"
 
+#include "base/panic.h"
 #include "http/bytes.h"
 #include "http/field_hash.h"
 
@@ -22,6 +23,28 @@ struct known {
 
 static const struct known known[FIELD_COUNT] = {
 #define FIELD(id, name) [FIELD_##id] = {name, sizeof(name) - 1},
+#include "http/field_table.h"
+#undef FIELD
+};
+
+/* Sixteen bytes are a known name of up to 15 bytes and ':', and whatever follows, when they are
+ * text once the bits of fold are set. No bytes with a ':' are what stands here of longer names. */
+struct opening {
+    uint8_t fold[16], text[16];
+};
+
+#define AT(name, i) (uint8_t)((name ":\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")[i])
+#define FOLD(name, i) ((i) >= sizeof(name) ? 0xff : AT(name, i) >= 'A' ? 0x20 : 0)
+#define TEXT(name, i) (AT(name, i) | FOLD(name, i))
+#define SIXTEEN(of, name)                                                                          \
+    {                                                                                              \
+        of(name, 0), of(name, 1), of(name, 2), of(name, 3), of(name, 4), of(name, 5), of(name, 6), \
+            of(name, 7), of(name, 8), of(name, 9), of(name, 10), of(name, 11), of(name, 12),       \
+            of(name, 13), of(name, 14), of(name, 15)                                               \
+    }
+
+static const struct opening openings[FIELD_COUNT] __attribute__((aligned(16))) = {
+#define FIELD(id, name) [FIELD_##id] = {SIXTEEN(FOLD, name), SIXTEEN(TEXT, name)},
 #include "http/field_table.h"
 #undef FIELD
 };
@@ -49,32 +72,31 @@ static inline bool name_is(const char *p, size_t n, const char *name)
     return true;
 }
 
-/* The one known name that the n (at least 2) bytes at p may be; FIELD_OTHER has the length 0. */
-static inline const struct known *candidate(const char *p, size_t n)
+/* The one known name that the n (at least 2) bytes at p may be; FIELD_OTHER: none. */
+static inline unsigned candidate(const char *p, size_t n)
 {
-    unsigned first = (unsigned char) p[0] | 0x20u, late = (unsigned char) p[n - 2] | 0x20u;
-    return &known[field_slots[FIELD_SLOT(n, first, late)]];
+    return field_slots[FIELD_SLOT(n, p[0] & 31, p[n - 2] & 31)];
 }
 
 enum field_id field_id(struct str name)
 {
     if (name.n < 2)
         return FIELD_OTHER;
-    const struct known *k = candidate(name.p, name.n);
-    if (k->n != name.n || !name_is(name.p, name.n, k->name))
+    unsigned id = candidate(name.p, name.n);
+    if (known[id].n != name.n || !name_is(name.p, name.n, known[id].name))
         return FIELD_OTHER;
-    return (enum field_id)(k - known);
+    return (enum field_id) id;
 }
 
 enum field_id field_id_in16(const char *p, size_t n)
 {
     if (n < 2)
         return FIELD_OTHER;
-    const struct known *k = candidate(p, n);
-    unsigned apart = bytes16_mask(folded_apart(bytes16_load(p), bytes16_load(k->name)));
-    if (k->n != n || (apart & ((1u << n) - 1)))
-        return FIELD_OTHER;
-    return (enum field_id)(k - known);
+    unsigned id = candidate(p, n);
+    const struct opening *o = &openings[id];
+    bytes16 folded = bytes16_load(p) | bytes16_load((const char *) o->fold);
+    bytes16 same = (bytes16) (folded == bytes16_load((const char *) o->text));
+    return bytes16_mask(same) == 0xffff ? (enum field_id) id : FIELD_OTHER;
 }
 
 struct str field_name(enum field_id id)
@@ -137,6 +159,17 @@ bool fields_add_id(struct fields *f, enum field_id id, struct str value)
 bool fields_add_known(struct fields *f, enum field_id id, struct str name, struct str value)
 {
     return push(f, id, name, value);
+}
+
+bool fields_add_line(struct fields *f, enum field_id id, struct str line)
+{
+    size_t n = known[id].n;
+    struct str value = str_of(line.p + n + 2, line.n - n - 4);
+    debug_must(field_id(str_of(line.p, n)) == id && field_value_valid(value));
+    if (!push(f, id, str_of(line.p, n), value))
+        return false;
+    f->v[f->n - 1].line = (uint32_t) line.n;
+    return true;
 }
 
 static bool same_name(const struct field *x, enum field_id id, struct str name)

@@ -74,7 +74,8 @@ static inline size_t field_line(const struct field *f)
 /* The id of a name, compared without case; FIELD_OTHER when unknown. O(length), no loop over the
  * table. */
 enum field_id field_id(struct str name);
-/* The same of the first n (less than 16) of sixteen readable bytes: for the parser. */
+/* The same of the n (less than 16) bytes at p that a ':' follows; sixteen can be read: for the
+ * parser. */
 enum field_id field_id_in16(const char *p, size_t n);
 /* The canonical spelling of a known id ("Content-Length"). */
 struct str field_name(enum field_id id);
@@ -96,6 +97,10 @@ bool fields_add_id(struct fields *f, enum field_id id, struct str value)
     __attribute__((warn_unused_result));
 /* The same under the sender's own spelling, which is name. */
 bool fields_add_known(struct fields *f, enum field_id id, struct str name, struct str value)
+    __attribute__((warn_unused_result));
+/* Appends the field of a known id that line is: "Name: value CRLF" as it is to be sent, in whatever
+ * spelling. It is not looked at again: value is one that field_value_valid agrees to. */
+bool fields_add_line(struct fields *f, enum field_id id, struct str line)
     __attribute__((warn_unused_result));
 /* Replaces all fields of name by one (in the place of the first). */
 bool fields_set(struct fields *f, struct str name, struct str value)

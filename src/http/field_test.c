@@ -5,6 +5,16 @@
 
 #include "http/http_test.h"
 
+/* The same for a name that stands before ':', with anything behind it. */
+static enum field_id id_before_colon(const char *name, size_t n)
+{
+    char line[48];
+    memset(line, 'x', sizeof(line));
+    memcpy(line, name, n);
+    line[n] = ':';
+    return field_id_in16(line, n);
+}
+
 static void test_known_names(void **state)
 {
     (void) state;
@@ -31,14 +41,35 @@ static void test_known_names(void **state)
                 text[i] = (char) c;
                 bool same = str_lower(text[i]) == str_lower(kept);
                 assert_int_equal(field_id(str_of(text, n)) == id, same);
+                if (n < 16 && c != ':')
+                    assert_int_equal(id_before_colon(text, n) == id, same);
             }
             text[i] = kept;
         }
         assert_int_equal(field_id(str_of(text, n - 1)), FIELD_OTHER);
+        if (n <= 16)
+            assert_int_equal(id_before_colon(text, n - 1), FIELD_OTHER);
     }
     assert_int_equal(field_id(STR("")), FIELD_OTHER);
     assert_int_equal(field_id(STR("x")), FIELD_OTHER);
     assert_int_equal(field_id(STR("content_length")), FIELD_OTHER);
+}
+
+/* A line is one field, and goes out as it stands; when its value changes it is written anew. */
+static void test_line(void **state)
+{
+    (void) state;
+    struct arena a;
+    struct fields f;
+    fields_init(&f, test_arena(&a));
+    assert_true(fields_add_line(&f, FIELD_VIA, STR("via: 1.1 a\r\n")));
+    assert_true(fields_has(&f, FIELD_VIA));
+    same_str(f.v[0].name, "via", "name", STR("via"));
+    same_str(f.v[0].value, "1.1 a", "value", STR("via"));
+    assert_int_equal(field_line(&f.v[0]), 12);
+    assert_true(fields_set(&f, STR("Via"), STR("b")));
+    assert_int_equal(field_line(&f.v[0]), 0);
+    arena_fini(&a);
 }
 
 static void check_list(const struct fields *f, const char *want)
@@ -186,9 +217,10 @@ static void test_alias(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_known_names),     cmocka_unit_test(test_edits),
-        cmocka_unit_test(test_growth_and_copy), cmocka_unit_test(test_refusal),
-        cmocka_unit_test(test_valid),           cmocka_unit_test(test_alias),
+        cmocka_unit_test(test_known_names), cmocka_unit_test(test_line),
+        cmocka_unit_test(test_edits),       cmocka_unit_test(test_growth_and_copy),
+        cmocka_unit_test(test_refusal),     cmocka_unit_test(test_valid),
+        cmocka_unit_test(test_alias),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -177,30 +177,27 @@ static inline size_t plain_name(const char *p, const char *end, enum field_id *i
     return colons && (*id || bytes16_none(name, bytes16_unword)) ? name.n : 0;
 }
 
-/* The field line at *at, which is moved behind it: at first sight when it looks as nearly all do,
- * and as Weir itself would write it. */
-static inline enum fault parse_field(struct fields *f, const char **at, const char *end,
-                                     const struct blame *blame)
+/* Takes the field line at line when it looks as nearly all do, and as Weir itself would write it.
+ * What is behind it; NULL: parse_odd_field must look. */
+static inline const char *plain_field(struct fields *f, const char *line, const char *end)
 {
-    const char *line = *at;
     enum field_id id;
     size_t n = end - line >= SHORT_SIGHT ? plain_name(line, end, &id) : 0;
     const char *p = line + n + 2;
     if (n == 0 || memcmp(p - 2, ": ", 2) != 0 || (unsigned char) *p <= ' ')
-        return parse_odd_field(f, at, end, blame);
+        return NULL;
     const char *stop = control_find(p, end);
     if (!line_ends(stop, end) || stop[-1] == ' ')
-        return parse_odd_field(f, at, end, blame);
+        return NULL;
     struct field *slot = fields_push(f);
     if (!slot)
-        return FAULT_MEMORY;
+        return NULL;
     slot->name = str_of(line, n);
     slot->value = str_of(p, (size_t) (stop - p));
     slot->id = (uint8_t) id;
     slot->line = (uint32_t) (stop + 2 - line);
     f->present |= UINT64_C(1) << id;
-    *at = stop + 2;
-    return FAULT_OK;
+    return stop + 2;
 }
 
 /* Field lines from *at to the first empty line; *at is moved behind that. */
@@ -211,9 +208,14 @@ static enum fault parse_fields(struct fields *f, const char **at, const char *en
     while (end - p >= 2 && *p != '\r') {
         if (f->n >= max)
             return *p == '\n' ? blame->line_end : blame->large;
-        enum fault bad = parse_field(f, &p, end, blame);
+        const char *odd = p;
+        p = plain_field(f, odd, end);
+        if (p)
+            continue;
+        enum fault bad = parse_odd_field(f, &odd, end, blame);
         if (bad)
             return bad;
+        p = odd;
     }
     *at = p + 2;
     return line_ends(p, end) ? FAULT_OK : blame->line_end;
@@ -415,11 +417,19 @@ enum fault h1_parse_request(struct head *h, struct arena *a, struct str bytes, s
     return bad ? bad : settle_request(h, a);
 }
 
+/* Makes h, which was cleared or holds an earlier head, ready for the next. */
+static inline void ready(struct head *h, struct arena *a)
+{
+    if (h->major)
+        *h = (struct head){.status = 0};
+    fields_init(&h->fields, a);
+}
+
 size_t h1_take_request(struct head *h, struct arena *a, struct str bytes, struct str scheme,
                        const struct h1_limits *limits)
 {
-    *h = (struct head){.scheme = scheme};
-    fields_init(&h->fields, a);
+    ready(h, a);
+    h->scheme = scheme;
     const char *p = bytes.p;
     if (!parse_request(h, a, &p, bytes.p + bytes.n, limits) && !settle_request(h, a) &&
         (size_t) (p - bytes.p) <= limits->head)
@@ -493,8 +503,7 @@ enum fault h1_parse_response(struct head *h, struct arena *a, struct str bytes,
 size_t h1_take_response(struct head *h, struct arena *a, struct str bytes, uint8_t request_method,
                         const struct h1_limits *limits)
 {
-    *h = (struct head){.status = 0};
-    fields_init(&h->fields, a);
+    ready(h, a);
     const char *p = bytes.p;
     if (!parse_response(h, &p, bytes.p + bytes.n, limits) && !settle_response(h, request_method) &&
         (size_t) (p - bytes.p) <= limits->head)

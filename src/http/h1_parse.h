@@ -47,7 +47,8 @@ enum fault h1_parse_request(struct head *h, struct arena *a, struct str bytes, s
 enum fault h1_parse_response(struct head *h, struct arena *a, struct str bytes,
                              uint8_t request_method, const struct h1_limits *limits) FAULT_CHECKED;
 /* The same when bytes begin with a whole head that is good, which nearly always is so: its length,
- * in one pass. Else 0, which says nothing (h is then empty): look for the end of the head. */
+ * in one pass. Else 0, which says nothing (h is then empty): look for the end of the head. Before,
+ * h was cleared or holds an earlier head. */
 size_t h1_take_request(struct head *h, struct arena *a, struct str bytes, struct str scheme,
                        const struct h1_limits *limits) __attribute__((warn_unused_result));
 /* The same for a response head. */

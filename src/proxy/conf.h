@@ -121,6 +121,7 @@ struct settings_conf {
     bool allow_connect;    /* false */
     bool via;              /* true: Via on requests */
     struct str via_name;   /* "weir" */
+    struct str via_line;   /* no row: "Via: 1.1 weir CRLF", of a snapshot's routes; else empty */
     struct retry_conf retry;
     struct schema_map meta; /* name -> struct str */
 };

@@ -132,6 +132,8 @@ static enum fault add_via(struct exchange *x, struct fields *out)
     }
     if (!c->via)
         return FAULT_OK;
+    if (x->in->major == 1 && x->in->minor && c->via_line.n)
+        return fields_add_line(out, FIELD_VIA, c->via_line) ? FAULT_OK : FAULT_MEMORY;
     const size_t version = sizeof("1.1 ") - 1;
     char *via = arena_alloc(&x->arena, version + c->via_name.n);
     if (!via)

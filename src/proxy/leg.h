@@ -18,8 +18,9 @@ struct conn;
 
 struct leg_ops {
     const char *name;
-    /* The next head. IO_OK: *h is filled (an interim response counts); IO_AGAIN; IO_EOF: the
-     * peer ended before the first byte; IO_ERR: leg->fault. */
+    /* The next head. IO_OK: *h, which was cleared or holds the one before, is filled (an interim
+     * response counts); IO_AGAIN; IO_EOF: the peer ended before the first byte; IO_ERR:
+     * leg->fault. */
     enum io (*read_head)(struct leg *l, struct head *h);
     /* Body bytes, at most max, moved to the end of into. IO_OK: at least one; IO_AGAIN; IO_EOF:
      * the message is complete with what was moved, if anything (trailers in leg->trailers);

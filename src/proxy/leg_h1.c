@@ -174,9 +174,10 @@ static const struct leg_ops leg_h1_ops = {
 
 static struct leg_h1 *leg_new(struct exchange *x, struct conn *conn)
 {
-    struct leg_h1 *h = arena_zalloc(&x->arena, sizeof(*h));
+    struct leg_h1 *h = arena_alloc(&x->arena, sizeof(*h));
     if (!h)
         return NULL;
+    memset(h, 0, offsetof(struct leg_h1, chunk));
     h->leg.ops = &leg_h1_ops;
     h->leg.x = x;
     h->leg.last_in = h->leg.last_out = loop_now(x->worker->loop);

@@ -39,11 +39,12 @@ struct leg_h1 {
     bool surplus;             /* bytes came behind a complete answer */
     size_t scan;              /* h1_head_end's memory */
     uint64_t read_left, write_left;
-    struct chunk_decoder chunk;
-    struct fields trailer_fields;
-
     struct chain out;
     struct task flush;
+
+    /* of a body that comes chunked, and undefined before */
+    struct chunk_decoder chunk;
+    struct fields trailer_fields;
 };
 
 /* The client's side of x over session s, taking over bytes that s had read ahead. NULL: memory. */

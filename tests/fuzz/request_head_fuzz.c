@@ -35,7 +35,7 @@ static void check_lines(struct str text, size_t lines)
 /* In one pass the same heads are accepted, and read the same, as by finding the end first. */
 static void check_take(struct str text, struct arena *a)
 {
-    struct head once, twice;
+    struct head once = {.major = 0}, twice;
     size_t scan = 0, skip = 0;
     size_t whole = h1_head_end(text.p, text.n, &scan, &skip);
     size_t n = h1_take_request(&once, a, text, STR("http"), &limits);

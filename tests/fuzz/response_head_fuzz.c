@@ -21,7 +21,7 @@ static void check_lines(struct str text)
 
 static void check_take(struct str text, struct arena *a, uint8_t method)
 {
-    struct head once, twice;
+    struct head once = {.major = 0}, twice;
     size_t scan = 0;
     size_t whole = h1_head_end(text.p, text.n, &scan, NULL);
     size_t n = h1_take_response(&once, a, text, method, &limits);

@@ -65,13 +65,17 @@ void h2_conn_wrote(struct h2_conn *c)
 }
 
 /* What ends the connection is counted with each exchange that it ends, or once if there is none;
- * that a client went away between its requests is no fault. */
+ * that a client went away between its requests is no fault. An endpoint's answer that came whole
+ * stays one, however soon its connection ends. */
 static void break_streams(struct h2_conn *c, enum fault f)
 {
     bool counted = c->told || c->upstream || f == FAULT_CLIENT_GONE || f == FAULT_SHUTDOWN;
     list_each_safe(node, &c->streams) {
         struct leg_h2 *h = list_entry(node, struct leg_h2, node);
-        leg_h2_break(h, f);
+        if (h->link && h->ended)
+            exchange_wake(h->leg.x);
+        else
+            leg_h2_break(h, f);
         counted |= h->leg.fault == f;
     }
     if (!counted)

@@ -3,6 +3,7 @@
 there; what an endpoint did not process is asked again, whatever the method."""
 
 import ssl
+import struct
 import threading
 
 from peers import h2, tls, wire
@@ -296,6 +297,55 @@ def test_goaway(t):
     wire.await_true("end of the old connection", lambda: o.conns[0].over)
     assert w.get("/third").status == 200 and len(o.conns) == 2
     w.stop()
+
+
+def last_words(conn, streams, how):
+    """Answers to streams and the end of the connection behind them, in one piece."""
+    out = h2.frame(h2.GOAWAY, 0, 0, struct.pack(">II", streams[-1].stream, 0))
+    for r in streams:
+        r.answered = True
+        fields = [(":status", "200"), ("x-stream", str(r.stream))]
+        if how == "trailers":
+            out += conn.response(r, fields) + h2.frame(h2.DATA, 0, r.stream, b"b" * 9000)
+            out += conn.response(r, [("x-last", "1")], end=True)
+        elif how == "body":
+            out += conn.response(r, fields) + h2.frame(h2.DATA, 1, r.stream, b"b" * 9000)
+        else:
+            out += conn.response(r, fields, end=True)
+    with conn.writing:
+        conn.send(out)
+    conn.close()
+
+
+def test_the_end_behind_answers(t):
+    """What nginx does after keepalive_requests: GOAWAY, the last answers and FIN at once. An
+    answer that came whole is whole, however soon the connection ends; the streams behind it are
+    asked again."""
+    for how in ("body", "empty", "trailers"):
+        o = h2_origin(t)
+        w = t.start(config(t, o))
+        assert w.get("/first").status == 200
+        there = threading.Semaphore(0)
+
+        def last(r, how=how, there=there):
+            if r.conn.number:
+                r.reply(body=b"again")
+                return
+            there.release()
+            if r.stream == 3:  # the first of them answers for all
+                for _ in range(6):
+                    there.acquire(timeout=wire.patience())
+                streams = [q for n, q in sorted(r.conn.requests.items()) if n > 1]
+                last_words(r.conn, streams[:4], how)
+        o.on("/last", last)
+        answers = together(6, lambda i: w.ask("POST", "/last", body=b"x" if i % 2 else None))
+        again = [r for r in answers if r.body == b"again"]
+        assert len(again) == 2, answers
+        for r in answers:
+            assert r.status == 200 and r.complete, (how, r)
+            assert r in again or len(r.body) == (0 if how == "empty" else 9000), (how, r)
+            assert r in again or how != "trailers" or r.trailers.get("x-last") == "1", r
+        w.stop()
 
 
 def test_goaway_while_idle(t):

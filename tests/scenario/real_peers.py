@@ -70,6 +70,20 @@ def test_nginx_in_front(t):
     exercise(listen)
 
 
+def test_nginx_behind_over_h2(t):
+    """It ends each connection after a number of requests, by GOAWAY and FIN right behind the last
+    answers: that is no failure of any request."""
+    h2load, listen = t.needs("h2load"), t.address()
+    nginx(t, "keepalive_requests 100; server { listen %s http2; location / { return 200 '%s'; } }"
+          % (listen, "n" * 1000), listen)
+    w = t.start({"listeners": [{"address": t.address(), "h2c": True}],
+                 "upstreams": {"nginx": {"endpoints": [listen], "protocol": "h2"}},
+                 "routes": [{"match": "/*", "to": "nginx"}]})
+    done = subprocess.run([h2load, "-n", "2000", "-c", "4", "-m", "10", "http://%s/" % w.address],
+                          capture_output=True, text=True, timeout=60)
+    assert "2000 succeeded, 0 failed, 0 errored" in done.stdout, done.stdout + done.stderr
+
+
 def test_haproxy_in_front(t):
     o = t.origin()
     w = t.simple(o)

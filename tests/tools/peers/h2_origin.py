@@ -108,11 +108,15 @@ class Conn:
         with self.writing:
             self.send(frame(kind, flags, stream, payload))
 
+    def response(self, r, fields, end=False):
+        """The bytes of a field section of r's answer."""
+        return frame(HEADERS, END_HEADERS | (END_STREAM if end else 0), r.stream,
+                     self.encoder.encode(fields, huffman=False))
+
     def head(self, stream, fields, end=False):
         self.requests[stream].answered |= end
         with self.writing:
-            self.send(frame(HEADERS, END_HEADERS | (END_STREAM if end else 0), stream,
-                            self.encoder.encode(fields, huffman=False)))
+            self.send(self.response(self.requests[stream], fields, end))
 
     def data(self, stream, body, end=False):
         """Sends as the windows allow; gives up when the stream or the connection is over."""

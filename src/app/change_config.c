@@ -69,6 +69,9 @@ static void put_to_use(struct server *s, struct config *c, struct snapshot *made
 {
     apply_log(&c->loaded->file->log);
     s->drain = c->loaded->file->proxy.drain;
+    s->upgrade_drain = c->loaded->file->proxy.upgrade_drain_given
+                           ? c->loaded->file->proxy.upgrade_drain
+                           : s->drain;
     take_admin_conf(s, &c->loaded->file->admin);
     engine_use(s->engine, made);
     server_swap_snapshot(s, made);
@@ -210,6 +213,8 @@ static void tell_supervisor(struct server *s, const struct config *c, enum origi
     uint32_t number = (c ? CHANNEL_GOOD : 0) | (o == ORIGIN_SIGNAL ? CHANNEL_ORDERED : 0);
     struct channel_message m = channel_make(CHANNEL_RELOADED, number, STR(""));
     int text = c ? config_text_fd(c) : -1;
+    if (c)
+        m.drain = (uint32_t) (c->loaded->file->proxy.drain / USEC_PER_MS) + 1;
     (void) channel_send(s->start->channel, &m, text);
     if (text >= 0)
         close(text);

@@ -25,8 +25,9 @@ enum channel_kind {
     CHANNEL_GO,         /* to the successor: serve; with the marks of health, if there are any */
     /* server to supervisor */
     CHANNEL_READY,    /* serving; of a successor: able to; text: its version */
-    CHANNEL_RELOADED, /* number: what it came to; good: the new text comes as a memfd */
-    CHANNEL_LISTEN,   /* open text; number: how many sockets; backlog, mode: as sockets_open */
+    CHANNEL_RELOADED, /* number: what it came to; good: the new text comes as a memfd, and drain */
+    CHANNEL_LISTEN, /* open text; number: how many sockets (at most CHANNEL_SOCKETS); backlog, mode:
+                       * as sockets_open */
     CHANNEL_UNLISTEN, /* close text: no longer configured */
     CHANNEL_FROZEN,   /* answers FREEZE, with what was changed at run time as a memfd */
     CHANNEL_RETIRED,  /* answers RETIRE: accepts no more; number: ms it may take, with the marks */
@@ -39,11 +40,15 @@ enum channel_kind {
 #define CHANNEL_ORDERED 2u /* it answers CHANNEL_RELOAD; else the server did it by itself */
 
 #define CHANNEL_TEXT 256
+#define CHANNEL_SOCKETS 1024u /* of one address: one a worker */
 
 struct channel_message {
     uint32_t kind; /* enum channel_kind */
     uint32_t number;
-    uint32_t backlog;
+    union {
+        uint32_t backlog; /* of LISTEN */
+        uint32_t drain;   /* of RELOADED: ms that a graceful stop may take, + 1; 0: not said */
+    };
     int32_t mode;
     char text[CHANNEL_TEXT]; /* NUL-terminated */
 };

@@ -34,6 +34,7 @@ static bool read_options(int argc, char **argv, struct options *o)
         {"pid", required_argument, NULL, 'p'},
         {"binary", required_argument, NULL, 'b'},
         {"within", required_argument, NULL, 'w'},
+        {"json", no_argument, NULL, 'j'},
         {NULL, 0, NULL, 0},
     };
     int c;
@@ -101,6 +102,17 @@ static pid_t pid_of(const struct options *o)
     return o->pid_file ? pid_of_file(o->pid_file) : pid_of_status(o);
 }
 
+static void print_json(pid_t pid, bool good, const char *text)
+{
+    struct text out = {0};
+    text_addf(&out, "{\"upgraded\":%s,\"supervisor\":%ld,\"detail\":", good ? "true" : "false",
+              (long) pid);
+    text_add_json(&out, str_c(text));
+    text_add(&out, STR("}\n"));
+    fwrite(out.p, 1, out.n, stdout);
+    text_fini(&out);
+}
+
 int cmd_upgrade(int argc, char **argv)
 {
     struct options o = {.pid = 0};
@@ -110,7 +122,9 @@ int cmd_upgrade(int argc, char **argv)
     pid_t pid = pid_of(&o);
     char *binary = o.binary ? handover_absolute(o.binary) : NULL;
     char *text = pid > 0 ? door_ask(pid, (unsigned) o.within, binary, &good) : NULL;
-    if (text)
+    if (text && o.admin.json)
+        print_json(pid, good, text);
+    else if (text)
         fprintf(good ? stdout : stderr, "%s\n", text);
     mem_free(text);
     mem_free(binary);

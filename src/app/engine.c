@@ -396,21 +396,22 @@ static void drain_here(struct post *p)
     worker_drain(ew->worker, ew->engine->drain_limit, worker_drained, ew);
 }
 
-static void drain_idle_here(struct post *p)
+static void drain_sooner_here(struct post *p)
 {
     int fd;
     struct str address;
     struct engine_worker *ew = take_post(p, &fd, &address);
     mem_free((void *) (uintptr_t) address.p);
     if (ew->worker) /* else it has drained meanwhile, and this is what was left of its posts */
-        worker_drain_idle(ew->worker);
+        worker_drain_sooner(ew->worker, ew->engine->drain_limit);
 }
 
-void engine_drain_idle(struct engine *e)
+void engine_drain_sooner(struct engine *e, usec_t limit_us)
 {
+    e->drain_limit = limit_us;
     for (uint32_t i = 0; i < e->n_workers; i++) {
         if (!e->workers[i].drained)
-            post(&e->workers[i], drain_idle_here, -1, STR(""));
+            post(&e->workers[i], drain_sooner_here, -1, STR(""));
     }
 }
 

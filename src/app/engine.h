@@ -62,7 +62,7 @@ struct engine {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     uint32_t n_draining;
-    usec_t drain_limit;
+    _Atomic usec_t drain_limit;
     void (*on_drained)(void *arg);
     void *drained_arg;
 };
@@ -86,8 +86,9 @@ void engine_use_main(struct engine *e, struct snapshot *s);
 /* That worker (n_workers: the main one) accepts on fd (owned), under a listener of that address in
  * the snapshot it was given before. */
 void engine_listen(struct engine *e, uint32_t worker, int fd, struct str address);
-/* An engine that drains need not wait for idle sessions any more. */
-void engine_drain_idle(struct engine *e);
+/* An engine that drains does not wait for idle sessions any more, and for others no longer than
+ * limit_us from now. */
+void engine_drain_sooner(struct engine *e, usec_t limit_us);
 /* Graceful stop of all workers within limit_us each, the main one last; then on_drained on the main
  * loop. Once. With e->succeeded the main worker has let go of its listeners when this returns, and
  * the others keep idle sessions for their next request. */

@@ -92,7 +92,8 @@ static const struct command commands[] = {
     {"history", cmd_history, "", "list the configurations that are kept", ADMIN_HELP},
     {"rollback", cmd_rollback, "[N]", "go back to an earlier configuration",
      "N is how many to go back; default 1. The file stays as it is.\n\n" ADMIN_HELP},
-    {"upgrade", cmd_upgrade, "[--binary PATH] [--within SECONDS] [--pid-file FILE | --pid PID]",
+    {"upgrade", cmd_upgrade,
+     "[--binary PATH] [--within SECONDS] [--pid-file FILE | --pid PID] [--json]",
      "put a new program in place of the running one",
      "Waits, and prints what came of it; without one that is ready in time, the old one serves "
      "on.\n"

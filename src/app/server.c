@@ -102,26 +102,26 @@ static void all_drained(void *arg)
     loop_stop(s->engine->loop);
 }
 
-void server_drain(struct server *s)
+void server_drain(struct server *s, usec_t limit)
 {
     s->stopping = true;
     server_watch_file(s);
     s->page.figures.draining = true;
     s->engine->orphaned |= getppid() != s->page.supervisor;
-    engine_drain(s->engine, s->drain, all_drained, s);
+    engine_drain(s->engine, limit, all_drained, s);
 }
 
 static void stop(struct server *s)
 {
     if (s->stopping) {
-        engine_drain_idle(s->engine);
+        engine_drain_sooner(s->engine, s->drain);
         return;
     }
     if (!s->serving) { /* it follows another that serves still */
         loop_stop(s->engine->loop);
         return;
     }
-    server_drain(s);
+    server_drain(s, s->drain);
 }
 
 static void obey(struct server *s)

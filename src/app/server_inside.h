@@ -35,7 +35,7 @@ struct server {
     struct snapshot *snapshot; /* in use; one holder */
     struct sockets listening;
     struct str admin; /* of the start, owned: a reload does not move it */
-    usec_t drain;
+    usec_t drain, upgrade_drain;
     struct admin page;
     struct figures_worker *figures; /* of page; owned */
     struct worker **workers;        /* of page; owned */
@@ -79,8 +79,8 @@ void server_begin_history(struct server *s);
 
 /* Accepts from now on, on all that the configuration names. */
 void server_serve(struct server *s);
-/* Lets what runs finish within the drain limit, then ends the main loop. Once. */
-void server_drain(struct server *s);
+/* Lets what runs finish within that limit, then ends the main loop. Once. */
+void server_drain(struct server *s, usec_t limit);
 /* Notes an order that waits for nothing else to be under way; server_obey_later has it done. */
 void server_note_order(struct server *s, const struct channel_message *m);
 /* Does what was noted, in a later turn. */

@@ -68,11 +68,11 @@ static void retire(struct server *s)
     s->page.frozen = true;
     if (!s->stopping) {
         s->engine->succeeded = true;
-        server_drain(s);
+        server_drain(s, s->upgrade_drain);
     }
     log_info("server.retired", "another server follows: exchanges may finish within %llu s",
-             (unsigned long long) (s->drain / USEC_PER_SEC));
-    say(s, CHANNEL_RETIRED, (uint32_t) (s->drain / USEC_PER_MS), memfd_of(marks));
+             (unsigned long long) (s->upgrade_drain / USEC_PER_SEC));
+    say(s, CHANNEL_RETIRED, (uint32_t) (s->upgrade_drain / USEC_PER_MS), memfd_of(marks));
 }
 
 /* ---- the one that follows -------------------------------------------------------------------- */

@@ -35,6 +35,7 @@
 #define CRASHES_AT_ONCE 5u /* in a row, after which a new server starts without a pause */
 #define BACKOFF_FIRST (100 * USEC_PER_MS)
 #define BACKOFF_MOST (5 * USEC_PER_SEC)
+#define ADDRESSES_MOST 2100u /* a reload may name a thousand new listeners beside a thousand old */
 #define STEADY (10 * USEC_PER_SEC) /* a server that lived so long starts a new count */
 
 /* ---- the process --------------------------------------------------------------------------- */
@@ -286,10 +287,10 @@ static void stop(struct supervisor *s)
     upgrade_fail(s, "Weir is being stopped");
     notify_stopping();
     log_info("supervisor.stopping", "stopping: exchanges may finish within %llu s",
-             (unsigned long long) (s->plan->drain / USEC_PER_SEC));
+             (unsigned long long) (s->drain / USEC_PER_SEC));
     /* While a copy is open here the kernel would go on to accept for nobody. */
     sockets_fini(&s->sockets, true);
-    s->kill_at = clock_now() + s->plan->drain + KILL_GRACE;
+    s->kill_at = clock_now() + s->drain + KILL_GRACE;
     end_one(&s->server);
     for (uint32_t i = 0; i < s->n_old; i++)
         end_one(&s->old[i]);
@@ -325,13 +326,24 @@ static void take_signals(struct supervisor *s)
 
 /* ---- what the server asks for -------------------------------------------------------------- */
 
+static size_t count(const struct sockets *s)
+{
+    size_t n = 0;
+    list_each(node, &s->rows)
+        n++;
+    return n;
+}
+
+/* The server's word is not taken for how much there may be of anything. */
 static void open_for_server(struct supervisor *s, const struct channel_message *ask)
 {
     struct str address = str_c(ask->text);
     struct socket_wish wish = {address, ask->number, (int) ask->backlog, ask->mode};
     const char *why = "stopping";
     struct socket_row *row = sockets_find(&s->sockets, address);
-    if (!row && !s->stopping && sockets_open(&s->sockets, &wish, &why))
+    if (ask->number == 0 || ask->number > CHANNEL_SOCKETS || count(&s->sockets) >= ADDRESSES_MOST)
+        why = "that many sockets are not opened";
+    else if (!row && !s->stopping && sockets_open(&s->sockets, &wish, &why))
         row = sockets_find(&s->sockets, address);
     if (!row) {
         struct channel_message no = channel_make(CHANNEL_REFUSED, 0, str_c(why));
@@ -366,6 +378,7 @@ static void server_says(struct supervisor *s, const struct channel_message *m, i
             int old = s->config;
             s->config = fd;
             fd = old;
+            s->drain = m->drain ? (m->drain - 1) * USEC_PER_MS : s->drain;
         }
         if (!(m->number & CHANNEL_ORDERED))
             break;
@@ -592,6 +605,7 @@ int supervisor_run(const struct supervisor_plan *plan)
 {
     struct supervisor s = {.plan = plan,
                            .config = plan->config,
+                           .drain = plan->drain,
                            .door = -1,
                            .server.channel = -1,
                            .upgrade = {.asker = -1, .next.channel = -1},

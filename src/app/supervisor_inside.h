@@ -50,7 +50,8 @@ struct supervisor {
     struct served old[OLD_MOST + 1]; /* and one that failed to take over, and ends */
     uint32_t n_old;
     struct upgrade upgrade;
-    char *path; /* of the program; owned */
+    char *path;   /* of the program; owned */
+    usec_t drain; /* of the configuration in use */
     uint32_t generation;
     uint32_t crashes; /* since the last steady server */
     bool ready;       /* some server got ready once */

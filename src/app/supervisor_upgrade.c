@@ -245,6 +245,8 @@ static void next_says(struct supervisor *s, const struct channel_message *m, int
     size_t n;
     if (m->kind == CHANNEL_READY && u->phase == UPGRADE_STARTING) {
         snprintf(u->version, sizeof u->version, "%.31s", m->text);
+        log_info("upgrade.ready", "Weir %s (pid %ld) is ready: the old server lets go", u->version,
+                 (long) u->next.pid);
         u->phase = UPGRADE_SWITCHING;
         u->order = CHANNEL_RETIRE;
         u->deadline = clock_now() + u->within;
@@ -311,7 +313,7 @@ void upgrade_next_ended(struct supervisor *s, int status)
         return;
     }
     /* The old one lets go already: another of the old program follows, as after a crash. */
-    grow_old(s, &s->server, clock_now() + s->plan->drain + KILL_GRACE);
+    grow_old(s, &s->server, clock_now() + s->drain + KILL_GRACE);
     s->next_start = clock_now();
     s->generation++;
     upgrade_fail(s, "its server %s while it took over; a new one of the old program starts", end);

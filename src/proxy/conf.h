@@ -161,6 +161,8 @@ struct proxy_conf {
     uint64_t memory_limit;              /* 0: mem_default_limit() */
     int64_t workers;                    /* 0: one a core */
     usec_t drain;                       /* longest graceful stop, default 30 s */
+    usec_t upgrade_drain;               /* of a server that another follows */
+    bool upgrade_drain_given;           /* else as drain */
 };
 
 extern const struct schema_table proxy_protocol_schema, http2_schema, listener_schema, match_schema,

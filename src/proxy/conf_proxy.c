@@ -209,6 +209,12 @@ static const struct schema_field proxy_rows[] = {
      .reloadable = true, .unit = "duration",
      .doc = "How long a graceful stop waits for exchanges to finish; off: it does not wait.",
      .example = "30s"},
+    {PROXY(upgrade_drain, SCHEMA_DURATION), .max = INT64_C(7 * 86400) * 1000000,
+     .given = offsetof(struct proxy_conf, upgrade_drain_given), .reloadable = true,
+     .unit = "duration",
+     .doc = "How long the old server goes on with what it has after an upgrade of the program; "
+            "without it, as drain.",
+     .example = "1h"},
     {PROXY(trusted_proxies, SCHEMA_LIST), .item = SCHEMA_STRING, .max = 10000, .reloadable = true,
      .doc = "Networks of proxies whose forwarding fields are believed; unix: peers on unix "
             "sockets.",

@@ -190,9 +190,11 @@ void worker_drain(struct worker *w, usec_t limit_us, void (*on_drained)(struct w
     worker_check_drained(w);
 }
 
-void worker_drain_idle(struct worker *w)
+void worker_drain_sooner(struct worker *w, usec_t limit_us)
 {
+    usec_t until = loop_now(w->loop) + limit_us;
     w->succeeded = false;
+    w->drain_until = until < w->drain_until ? until : w->drain_until;
     if (w->on_drained)
         drain_over(&w->drain_timer);
 }

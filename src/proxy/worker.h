@@ -88,7 +88,8 @@ void worker_check_drained(struct worker *w);
  * on_drained is called when nothing is left. */
 void worker_drain(struct worker *w, usec_t limit_us, void (*on_drained)(struct worker *, void *),
                   void *arg);
-/* Worker thread: a worker that drains need not wait for idle sessions any more. */
-void worker_drain_idle(struct worker *w);
+/* Worker thread: a worker that drains does not wait for idle sessions any more, and for others no
+ * longer than limit_us from now. */
+void worker_drain_sooner(struct worker *w, usec_t limit_us);
 
 #endif

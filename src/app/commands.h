@@ -42,7 +42,8 @@ int cmd_plan(int argc, char **argv);
 int cmd_history(int argc, char **argv);
 /* weir rollback [N] */
 int cmd_rollback(int argc, char **argv);
-/* weir upgrade [--pid PID | --pid-file FILE | --config FILE] [--binary PATH] [--within SECONDS] [--json] */
+/* weir upgrade [--pid PID | --pid-file FILE | --config FILE] [--binary PATH] [--within SECONDS]
+ * [--json] */
 int cmd_upgrade(int argc, char **argv);
 /* weir version */
 int cmd_version(int argc, char **argv);

@@ -101,6 +101,7 @@ static const struct command commands[] = {
      "  --binary PATH     the new program; default: what is at the path of the old one by now\n"
      "  --within SECONDS  the time it may take until it is ready; default 60\n"
      "  --pid-file FILE, --pid PID  which Weir; else the one of the admin API, which says\n"
+     "  --json            print what came of it as JSON\n"
      "  --admin ADDRESS, --config FILE, --token-file FILE: as for weir status\n"
      "\n"
      "Exit status: 0 done, 1 refused or failed, 2 wrong usage.\n"},

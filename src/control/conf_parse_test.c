@@ -182,7 +182,7 @@ static void refuses_broken_texts(void **state)
         UP "zzzzzz: 1\n",
         "t.yaml:2:1: unknown key \"zzzzzz\" in configuration; allowed: admin, log, user, "
         "pid_file, state_dir, pin_workers, watch, tests, workers, memory_limit, drain, "
-        "trusted_proxies, listeners, upstreams, routes, "
+        "upgrade_drain, trusted_proxies, listeners, upstreams, routes, "
         "timeouts, limits, min_rate, buffer, slashes, client_half_close, allow_connect, "
         "via, via_name, retry, meta, journal, stamp\n");
     assert_refused(UP "workers: !!int x\nvia: !a 3\nuser: \"a\\0b\"\n",

@@ -306,10 +306,10 @@ def last_words(conn, streams, how):
         r.answered = True
         fields = [(":status", "200"), ("x-stream", str(r.stream))]
         if how == "trailers":
-            out += conn.response(r, fields) + h2.frame(h2.DATA, 0, r.stream, b"b" * 9000)
+            out += conn.response(r, fields) + h2.frame(h2.DATA, 0, r.stream, b"b" * 1500)
             out += conn.response(r, [("x-last", "1")], end=True)
         elif how == "body":
-            out += conn.response(r, fields) + h2.frame(h2.DATA, 1, r.stream, b"b" * 9000)
+            out += conn.response(r, fields) + h2.frame(h2.DATA, 1, r.stream, b"b" * 1500)
         else:
             out += conn.response(r, fields, end=True)
     with conn.writing:
@@ -343,7 +343,7 @@ def test_the_end_behind_answers(t):
         assert len(again) == 2, answers
         for r in answers:
             assert r.status == 200 and r.complete, (how, r)
-            assert r in again or len(r.body) == (0 if how == "empty" else 9000), (how, r)
+            assert r in again or len(r.body) == (0 if how == "empty" else 1500), (how, r)
             assert r in again or how != "trailers" or r.trailers.get("x-last") == "1", r
         w.stop()
 

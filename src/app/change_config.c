@@ -110,9 +110,10 @@ void change_result_fini(struct change_result *r)
 /* Routes that were changed one by one are in s->config, too: what comes is compared with it. */
 static void catch_up(struct server *s)
 {
-    struct conf_tree *now = s->stale ? live_now(&s->live) : NULL;
+    struct conf_tree *now = s->stale ? live_whole(&s->live) : NULL;
     struct conf_loaded *l =
         now ? conf_load_tree(now->root, s->plan->source.path, &feature_registry) : NULL;
+    conf_tree_unref(now);
     s->stale = false;
     if (l && l->file) {
         conf_loaded_free(s->config.loaded);

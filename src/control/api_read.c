@@ -16,6 +16,8 @@
 /* The configuration; NULL: a problem is the reply. */
 struct conf_tree *api_tree(struct api_call *c)
 {
+    if (c->a->live)
+        live_forget_read(c->a->live);
     struct conf_tree *t = c->a->live ? live_now(c->a->live) : NULL;
     if (!t)
         (void) api_problem(c->x, 409, "no-file",
@@ -50,41 +52,55 @@ enum hook api_index(struct api_call *c)
 struct showing {
     struct conf_tree *tree;
     const struct conf_node *member, *item; /* item: of a list, the next one */
-    bool begun;
-    struct text text; /* not yet taken */
+    struct conf_walk walk;                 /* among the routes */
+    bool begun, routes;                    /* member: was begun; is the list of routes */
+    struct text text;                      /* not yet taken */
 };
 
 static void showing_drop(void *p)
 {
     struct showing *s = p;
+    conf_walk_fini(&s->walk);
     conf_tree_unref(s->tree);
     text_fini(&s->text);
     mem_free(s);
+}
+
+/* The next item of member, which is a list. */
+static const struct conf_node *next_item(struct showing *s)
+{
+    return s->routes ? conf_walk_next(s->tree, &s->walk, true) : s->item->next;
+}
+
+static void begin_member(struct showing *s, struct text *out)
+{
+    text_add(out, s->member == s->tree->root->first ? STR("{") : STR(","));
+    text_add_json(out, s->member->key);
+    text_add(out, STR(":"));
+    s->begun = true;
+    s->routes = str_eq(s->member->key, STR("routes"));
+    s->item = s->member->kind == CONF_LIST ? s->member->first : NULL;
+    if (s->routes)
+        s->item = next_item(s);
+    if (s->item)
+        text_add(out, STR("["));
+    else
+        conf_node_print(s->member, out);
 }
 
 /* Writes some of it; true: that was the last. */
 static bool show_some(struct showing *s, struct text *out)
 {
     while (s->member && out->n < TURN_BYTES) {
-        if (!s->begun) {
-            text_add(out, s->member == s->tree->root->first ? STR("{") : STR(","));
-            text_add_json(out, s->member->key);
-            text_add(out, STR(":"));
-            s->item = s->member->kind == CONF_LIST ? s->member->first : NULL;
-            if (!s->item)
-                conf_node_print(s->member, out);
-            s->begun = true;
-        }
-        const struct conf_node *first = s->member->first;
-        bool list = s->item;
-        for (; s->item && out->n < TURN_BYTES; s->item = s->item->next) {
-            text_add(out, s->item == first ? STR("[") : STR(","));
+        if (!s->begun)
+            begin_member(s, out);
+        while (s->item && out->n < TURN_BYTES) {
             conf_node_print(s->item, out);
+            s->item = next_item(s);
+            text_add(out, s->item ? STR(",") : STR("]"));
         }
         if (s->item)
             return false;
-        if (list)
-            text_add(out, STR("]"));
         s->member = s->member->next;
         s->begun = false;
     }
@@ -146,11 +162,18 @@ static bool page_of(struct api_call *c, struct page *p, struct text *out)
            api_number(c, "limit", PAGE_USUAL, PAGE_MOST, &p->limit);
 }
 
-/* The next item is on the page: its comma is written. */
+/* The next item is on the page. */
+static bool page_has(const struct page *p)
+{
+    return p->at >= p->offset && p->at - p->offset < p->limit;
+}
+
+/* The same: its comma is written. */
 static bool page_takes(struct page *p)
 {
-    uint64_t i = p->at++;
-    if (i < p->offset || i - p->offset >= p->limit)
+    bool has = page_has(p);
+    p->at++;
+    if (!has)
         return false;
     if (p->any)
         text_add(p->out, STR(","));
@@ -170,33 +193,39 @@ static void page_end(const struct page *p)
 /* "file", "changed" or "added". */
 static const char *origin_of(struct api_call *c, const struct conf_node *n, struct str name)
 {
-    const struct conf_node *was = conf_tree_route(live_base(c->a->live), name);
-    return !was ? "added" : n->pos.line >= CONF_JSON_LINE ? "changed" : "file";
+    if (n->pos.line < CONF_JSON_LINE)
+        return "file";
+    return conf_tree_route(live_base(c->a->live), name) ? "changed" : "added";
 }
 
-static void put_routes(struct api_call *c, struct page *p, const struct conf_node *list,
-                       struct str within)
+static void put_route(struct api_call *c, struct text *out, const struct conf_node *n,
+                      struct str within)
 {
-    for (const struct conf_node *n = list ? list->first : NULL; n; n = n->next) {
-        const struct conf_node *name = conf_member(n, "name");
-        struct str own = name ? name->text : STR("");
-        if (page_takes(p)) {
-            text_addf(p->out, "{\"origin\":\"%s\"", origin_of(c, n, own));
-            if (within.n) {
-                text_add(p->out, STR(",\"within\":"));
-                text_add_json(p->out, within);
-            }
-            for (const struct conf_node *m = n->first; m; m = m->next) {
-                if (str_eq(m->key, STR("routes")))
-                    continue;
-                text_add(p->out, STR(","));
-                text_add_json(p->out, m->key);
-                text_add(p->out, STR(":"));
-                conf_node_print(m, p->out);
-            }
-            text_add(p->out, STR("}"));
-        }
-        put_routes(c, p, conf_member(n, "routes"), own);
+    const struct conf_node *name = conf_member(n, "name");
+    text_addf(out, "{\"origin\":\"%s\"", origin_of(c, n, name ? name->text : STR("")));
+    if (within.n) {
+        text_add(out, STR(",\"within\":"));
+        text_add_json(out, within);
+    }
+    for (const struct conf_node *m = n->first; m; m = m->next) {
+        if (str_eq(m->key, STR("routes")))
+            continue;
+        text_add(out, STR(","));
+        text_add_json(out, m->key);
+        text_add(out, STR(":"));
+        conf_node_print(m, out);
+    }
+    text_add(out, STR("}"));
+}
+
+/* Those within n. */
+static void put_within(struct api_call *c, struct page *p, const struct conf_node *n)
+{
+    const struct conf_node *name = conf_member(n, "name"), *list = conf_member(n, "routes");
+    for (const struct conf_node *r = list ? list->first : NULL; r; r = r->next) {
+        if (page_takes(p))
+            put_route(c, p->out, r, name ? name->text : STR(""));
+        put_within(c, p, r);
     }
 }
 
@@ -207,8 +236,16 @@ enum hook api_routes(struct api_call *c)
     struct page p;
     if (!tree || !page_of(c, &p, &t))
         return HOOK_REPLY;
+    struct conf_walk walk = {0};
+    const struct conf_node *n;
     text_add(&t, STR("{\"routes\":["));
-    put_routes(c, &p, conf_member(tree->root, "routes"), STR(""));
+    while ((n = conf_walk_next(tree, &walk, page_has(&p)))) {
+        if (page_takes(&p))
+            put_route(c, &t, n, STR(""));
+        if (!tree->pieces)
+            put_within(c, &p, n);
+    }
+    conf_walk_fini(&walk);
     page_end(&p);
     enum hook h = api_json(c, 200, &t);
     api_tag(c, c->a->live->number);

@@ -144,7 +144,7 @@ static size_t place_of(const json_t *list, const json_t *to, struct str name)
     return json_array_size(to);
 }
 
-static struct str within_of(const json_t *list, struct str name)
+struct str changes_within(const json_t *list, struct str name)
 {
     size_t i;
     const json_t *item;
@@ -167,7 +167,7 @@ json_t *changes_set_route(const json_t *list, const struct conf_tree *base,
     json_t *item = json_object();
     json_object_set_new(item, "route", string(name));
     json_object_set(item, "set", route);
-    struct str outer = within.n ? within : within_of(list, name);
+    struct str outer = within.n ? within : changes_within(list, name);
     if (outer.n && !was)
         json_object_set_new(item, "within", string(outer));
     note_was(item, was);

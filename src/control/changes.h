@@ -23,6 +23,8 @@ bool changes_valid(const json_t *list);
 json_t *changes_set_route(const json_t *list, const struct conf_tree *base,
                           const struct conf_tree *now, struct str name, struct str within,
                           json_t *route);
+/* The route that list adds that one within; empty: none. */
+struct str changes_within(const json_t *list, struct str name);
 /* The list with the route removed. */
 json_t *changes_remove_route(const json_t *list, const struct conf_tree *base,
                              const struct conf_tree *now, struct str name);

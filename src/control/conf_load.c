@@ -86,15 +86,24 @@ static struct conf_file *read_tree(const struct conf_node *root, const struct fe
     return e->n == 0 && tests_pass(file, features, e) ? file : NULL;
 }
 
-struct conf_file *conf_read(struct str text, const struct feature_set *features,
-                            struct conf_errors *e)
+/* sparse (NULL: not wanted): the tree of that kind, for who changes a good text, if it can be. */
+static struct conf_file *read_text(struct str text, const struct feature_set *features,
+                                   struct conf_errors *e, struct conf_tree **sparse)
 {
     struct arena tree;
     arena_init(&tree, NULL, SIZE_MAX);
     struct conf_node *root = conf_lex(text, &tree, e);
     struct conf_file *file = root ? read_tree(root, features, e) : NULL;
+    if (file && sparse)
+        *sparse = conf_tree_sparse(text, e->file, root);
     arena_fini(&tree);
     return file;
+}
+
+struct conf_file *conf_read(struct str text, const struct feature_set *features,
+                            struct conf_errors *e)
+{
+    return read_text(text, features, e, NULL);
 }
 
 static struct conf_loaded *loaded_new(const char *name, const struct feature_set *features)
@@ -119,7 +128,7 @@ struct conf_loaded *conf_load_text(struct str text, const char *name,
 {
     struct conf_loaded *l = loaded_new(name, features);
     *errors = NULL;
-    l->file = conf_read(text, features, &l->errors);
+    l->file = read_text(text, features, &l->errors, &l->sparse);
     if (l->file)
         return l;
     *errors = conf_errors_print(&l->errors);
@@ -146,6 +155,7 @@ void conf_loaded_free(struct conf_loaded *l)
 {
     if (!l)
         return;
+    conf_tree_unref(l->sparse);
     conf_errors_fini(&l->errors);
     arena_fini(&l->arena);
     mem_free(l);

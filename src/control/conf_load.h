@@ -6,6 +6,7 @@
 #define WEIR_CONTROL_CONF_LOAD_H
 
 #include "control/conf_file.h"
+#include "control/conf_tree.h"
 #include "control/snapshot.h"
 
 /* A good configuration and the memory that it lies in. */
@@ -14,6 +15,7 @@ struct conf_loaded {
     const struct feature_set *features;
     struct conf_errors errors;
     struct arena arena;
+    struct conf_tree *sparse; /* of the text, which is to be given to it; NULL: there is none */
 };
 
 /* Reads, parses and checks, and runs the tests that the text holds. NULL: *errors says everything

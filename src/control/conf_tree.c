@@ -4,7 +4,9 @@
  * 1. The nodes that edits write to (root, lists of routes, routes, upstreams, lists of endpoints,
  *    endpoints) belong to the tree that is edited; what hangs below them may be shared with `from`
  *    and is never written to.
- * 2. routes has exactly the named routes below root. */
+ * 2. routes has exactly the named routes below root.
+ * 3. In a sparse tree routes has what was asked for or changed; changed has, of these, what is no
+ *    longer as the text says. Only one made by conf_tree_edit is changed. */
 #include "control/conf_tree.h"
 
 #include "base/mem.h"
@@ -25,16 +27,34 @@ static struct conf_node *list_of(const struct conf_node *map, const char *key)
     return n && n->kind == CONF_LIST ? n : NULL;
 }
 
-struct conf_node *conf_tree_route(const struct conf_tree *t, struct str name)
+/* The place of the route of that name; NULL: there is none. */
+static struct conf_route_place *place_of(const struct conf_tree *t, struct str name)
 {
     struct conf_route_place *p = map_get(&t->routes, name);
+    if (p || !t->pieces)
+        return p && p->route ? p : NULL;
+    struct conf_tree *own = (struct conf_tree *) (uintptr_t) t; /* what is found is only noted */
+    size_t i;
+    struct conf_node *route = conf_pieces_find(t->pieces, name, &own->arena, t->name, &i);
+    if (!route)
+        return NULL;
+    p = conf_alloc(&own->arena, sizeof *p);
+    *p = (struct conf_route_place){.route = route, .piece = i};
+    map_set(&own->routes, name, p);
+    own->n_read++;
+    return p;
+}
+
+struct conf_node *conf_tree_route(const struct conf_tree *t, struct str name)
+{
+    const struct conf_route_place *p = place_of(t, name);
     return p ? p->route : NULL;
 }
 
 bool conf_tree_at_top(const struct conf_tree *t, struct str name)
 {
-    const struct conf_route_place *p = map_get(&t->routes, name);
-    return p && p->list == list_of(t->root, "routes");
+    const struct conf_route_place *p = place_of(t, name);
+    return p && p->list == (t->pieces ? NULL : list_of(t->root, "routes"));
 }
 
 struct conf_node *conf_tree_upstream(const struct conf_tree *t, struct str name)
@@ -85,7 +105,7 @@ static void index_list(struct conf_tree *t, struct conf_node *list)
 {
     struct conf_node *before = NULL;
     for (struct conf_node *n = list ? list->first : NULL; n; n = n->next) {
-        index_route(t, (struct conf_route_place){list, n, before});
+        index_route(t, (struct conf_route_place){.list = list, .route = n, .before = before});
         before = n;
     }
 }
@@ -109,11 +129,12 @@ static void forget_name(void *arg, struct str name)
 
 /* ---- making -------------------------------------------------------------------------------- */
 
-static struct conf_tree *tree_new(void)
+static struct conf_tree *tree_new(const char *name)
 {
     struct conf_tree *t = mem_new(sizeof *t);
     t->refs = 1;
     arena_init(&t->arena, NULL, SIZE_MAX);
+    t->name = arena_str(&t->arena, str_c(name)).p;
     return t;
 }
 
@@ -127,6 +148,10 @@ void conf_tree_unref(struct conf_tree *t)
 {
     while (t && --t->refs == 0) {
         struct conf_tree *from = t->from;
+        if (!from)
+            conf_pieces_free(t->pieces);
+        mem_free(t->added);
+        map_fini(&t->changed);
         map_fini(&t->routes);
         arena_fini(&t->arena);
         mem_free(t);
@@ -248,9 +273,9 @@ static void spell_names(struct conf_tree *t, const struct feature_set *features)
 struct conf_tree *conf_tree_new(struct str text, const char *name,
                                 const struct feature_set *features)
 {
-    struct conf_tree *t = tree_new();
+    struct conf_tree *t = tree_new(name);
     struct conf_errors e;
-    conf_errors_init(&e, &t->arena, arena_str(&t->arena, str_c(name)).p);
+    conf_errors_init(&e, &t->arena, t->name);
     t->root = conf_lex(text, &t->arena, &e);
     bool good = t->root && e.n == 0;
     if (good && conf_is_null(t->root))
@@ -265,6 +290,110 @@ struct conf_tree *conf_tree_new(struct str text, const char *name,
     spell_names(t, features);
     index_list(t, list_of(t->root, "routes"));
     return t;
+}
+
+/* ---- sparse trees -------------------------------------------------------------------------- */
+
+/* A copy of n and all below it, but for the routes of root, that owes nothing to n's arena. */
+static struct conf_node *copy_all(struct conf_tree *t, const struct conf_node *n, bool root)
+{
+    struct conf_node *to = conf_node_copy(n, &t->arena);
+    to->key = arena_str(&t->arena, n->key.n ? n->key : STR(""));
+    to->text = arena_str(&t->arena, n->text.n ? n->text : STR(""));
+    to->pos.file = to->at_key.file = t->name;
+    to->first = to->last = NULL;
+    to->n = 0;
+    for (const struct conf_node *c = n->first; c; c = c->next) {
+        if (root && str_eq(c->key, STR("routes"))) {
+            struct conf_node *list = conf_node_map(&t->arena, STR("routes"));
+            list->kind = CONF_LIST;
+            conf_node_add(to, list);
+        } else {
+            conf_node_add(to, copy_all(t, c, false));
+        }
+    }
+    return to;
+}
+
+struct conf_tree *conf_tree_sparse(struct str text, const char *name, const struct conf_node *root)
+{
+    struct conf_pieces *pieces = conf_pieces_new(text, root);
+    if (!pieces)
+        return NULL;
+    struct conf_tree *t = tree_new(name);
+    t->pieces = pieces;
+    t->root = copy_all(t, root, true);
+    spell_upstreams(t);
+    return t;
+}
+
+void conf_tree_give(struct conf_tree *sparse, struct str text)
+{
+    conf_pieces_give(sparse->pieces, text);
+}
+
+static struct str number_key(const size_t *i)
+{
+    return str_of((const char *) i, sizeof *i);
+}
+
+/* The next of a sparse tree. */
+static const struct conf_node *next_piece(const struct conf_tree *t, struct conf_walk *w, bool read)
+{
+    size_t n = conf_pieces_count(t->pieces);
+    while (w->i < n) {
+        size_t i = w->i++;
+        const struct conf_route_place *p = map_get(&t->changed, number_key(&i));
+        if (p && !p->route)
+            continue;
+        if (p || !read)
+            return p ? p->route : t->root;
+        arena_fini(&w->room);
+        arena_init(&w->room, NULL, SIZE_MAX);
+        return conf_pieces_read(t->pieces, i, &w->room, t->name);
+    }
+    while (w->i - n < t->n_added) {
+        const struct conf_route_place *p = t->added[w->i++ - n];
+        if (p->route)
+            return p->route;
+    }
+    return NULL;
+}
+
+const struct conf_node *conf_walk_next(const struct conf_tree *t, struct conf_walk *w, bool read)
+{
+    if (t->pieces)
+        return next_piece(t, w, read);
+    const struct conf_node *list = w->begun ? NULL : list_of(t->root, "routes"), *n = w->next;
+    if (!w->begun)
+        n = list ? list->first : NULL;
+    w->begun = true;
+    w->next = n ? n->next : NULL;
+    return n;
+}
+
+void conf_walk_fini(struct conf_walk *w)
+{
+    arena_fini(&w->room);
+}
+
+/* A route comes behind the pieces. */
+static void add_place(struct conf_tree *t, struct str name, const struct conf_node *route)
+{
+    struct conf_route_place *p = conf_alloc(&t->arena, sizeof *p);
+    *p = (struct conf_route_place){.route = conf_node_copy(route, &t->arena), .piece = SIZE_MAX};
+    if ((t->n_added & (t->n_added - 1)) == 0)
+        t->added = mem_resize(t->added, (t->n_added ? t->n_added * 2 : 1) * sizeof(void *));
+    t->added[t->n_added++] = p;
+    map_set(&t->routes, name, p);
+}
+
+/* p's route is another one; NULL: none. */
+static void change_place(struct conf_tree *t, struct conf_route_place *p, struct conf_node *route)
+{
+    p->route = route;
+    if (p->piece != SIZE_MAX)
+        map_set(&t->changed, number_key(&p->piece), p);
 }
 
 /* ---- editing ------------------------------------------------------------------------------- */
@@ -325,8 +454,9 @@ static struct conf_node *copy_top(struct conf_tree *t, const struct conf_node *n
 
 struct conf_tree *conf_tree_edit(struct conf_tree *from)
 {
-    struct conf_tree *t = tree_new();
+    struct conf_tree *t = tree_new(from->name);
     t->from = conf_tree_ref(from);
+    t->pieces = from->pieces;
     t->root = copy_with(t, from->root, copy_top);
     index_list(t, list_of(t->root, "routes"));
     return t;
@@ -386,7 +516,15 @@ static void own_members(struct conf_tree *t, struct conf_node *route)
 bool conf_tree_put_route(struct conf_tree *t, struct str name, struct str within,
                          const struct conf_node *route)
 {
-    struct conf_route_place *p = map_get(&t->routes, name);
+    struct conf_route_place *p = place_of(t, name);
+    if (t->pieces) {
+        must(within.n == 0);
+        if (p)
+            change_place(t, p, conf_node_copy(route, &t->arena));
+        else
+            add_place(t, name, route);
+        return true;
+    }
     if (p) {
         struct conf_route_place place = *p;
         conf_tree_names(place.route, forget_name, t);
@@ -403,15 +541,19 @@ bool conf_tree_put_route(struct conf_tree *t, struct str name, struct str within
     struct conf_node *n = conf_node_copy(route, &t->arena);
     struct conf_node *last = list->last;
     conf_node_add(list, n);
-    index_route(t, (struct conf_route_place){list, n, last});
+    index_route(t, (struct conf_route_place){.list = list, .route = n, .before = last});
     return true;
 }
 
 bool conf_tree_remove_route(struct conf_tree *t, struct str name)
 {
-    struct conf_route_place *p = map_get(&t->routes, name);
+    struct conf_route_place *p = place_of(t, name);
     if (!p)
         return false;
+    if (t->pieces) {
+        change_place(t, p, NULL);
+        return true;
+    }
     struct conf_route_place place = *p;
     struct conf_node *behind = place.route->next;
     conf_tree_names(place.route, forget_name, t);

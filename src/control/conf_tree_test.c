@@ -171,13 +171,97 @@ static void hashes_what_is_said(void **state)
     conf_tree_unref(t);
 }
 
+/* ---- sparse trees -------------------------------------------------------------------------- */
+
+/* The tree of text that a load would leave. */
+static struct conf_tree *sparse_of(const char *text)
+{
+    struct arena a;
+    struct conf_errors e;
+    arena_init(&a, NULL, SIZE_MAX);
+    conf_errors_init(&e, &a, "t.yaml");
+    struct conf_node *root = conf_lex(str_c(text), &a, &e);
+    assert_non_null(root);
+    struct conf_tree *t = conf_tree_sparse(str_c(text), "t.yaml", root);
+    conf_errors_fini(&e);
+    arena_fini(&a);
+    assert_non_null(t);
+    conf_tree_give(t, mem_str(str_c(text)));
+    return t;
+}
+
+/* Both have the same routes in the same order, and the same upstreams. */
+static void assert_alike(const struct conf_tree *whole, const struct conf_tree *sparse)
+{
+    struct conf_walk a = {0}, b = {0}, count = {0};
+    const struct conf_node *n, *m;
+    do {
+        n = conf_walk_next(whole, &a, true);
+        m = conf_walk_next(sparse, &b, true);
+        assert_true(!n == !m && !n == !conf_walk_next(sparse, &count, false));
+        if (n)
+            assert_true(conf_node_hash(n) == conf_node_hash(m) && n->pos.line == m->pos.line);
+    } while (n);
+    conf_walk_fini(&a);
+    conf_walk_fini(&b);
+    conf_walk_fini(&count);
+    assert_true(conf_node_hash(conf_member(whole->root, "upstreams")) ==
+                conf_node_hash(conf_member(sparse->root, "upstreams")));
+}
+
+/* One random change of both trees. */
+static void change_both(struct conf_tree *t[2], unsigned *seed)
+{
+    char name[16], json[128];
+    unsigned way = (*seed = *seed * 1103515245u + 12345u) >> 16;
+    snprintf(name, sizeof name, "r%u", (*seed >> 8) % 40);
+    snprintf(json, sizeof json, "{'name':'%s','match':'/%u','to':'u'}", name, way);
+    bool there = route(t[0], name) != NULL;
+    assert_true(there == (route(t[1], name) != NULL));
+    assert_true(conf_tree_at_top(t[1], str_c(name)) == there);
+    for (int i = 0; i < 2; i++) {
+        if (way % 3 == 0)
+            assert_true(conf_tree_remove_route(t[i], str_c(name)) == there);
+        else if (way % 3 == 1)
+            assert_true(conf_tree_put_route(t[i], str_c(name), STR(""), made(t[i], json)));
+    }
+    if (route(t[0], name))
+        assert_true(conf_node_hash(route(t[0], name)) == conf_node_hash(route(t[1], name)));
+}
+
+static void sparse_trees_are_as_whole_ones(void **state)
+{
+    (void) state;
+    struct text text = {0};
+    unsigned seed = 1;
+    text_add(&text, STR("upstreams: {u: [10.0.0.1:80, {address: '10.0.0.2:80'}]}\nroutes:\n"));
+    for (unsigned i = 0; i < 20; i++)
+        text_addf(&text, "  - name: r%u\n    match: /f%u # %u\n    to: u\n", i, i, i);
+    text_add(&text, STR("log: {level: info}"));
+    text_add(&text, str_of("", 1));
+    struct conf_tree *base[2] = {tree_of(text.p), sparse_of(text.p)};
+    for (unsigned round = 0; round < 20; round++) {
+        struct conf_tree *t[2] = {conf_tree_edit(base[0]), conf_tree_edit(base[1])};
+        for (unsigned i = 0; i < 100; i++) {
+            change_both(t, &seed);
+            assert_alike(t[0], t[1]);
+        }
+        conf_tree_unref(t[0]);
+        conf_tree_unref(t[1]);
+        assert_alike(base[0], base[1]);
+    }
+    conf_tree_unref(base[0]);
+    conf_tree_unref(base[1]);
+    text_fini(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_what_has_a_name),  cmocka_unit_test(the_only_upstream_is_a_route),
         cmocka_unit_test(no_tree_of_no_map),      cmocka_unit_test(puts_routes),
         cmocka_unit_test(removes_first_and_last), cmocka_unit_test(puts_and_removes_endpoints),
-        cmocka_unit_test(hashes_what_is_said),
+        cmocka_unit_test(hashes_what_is_said),    cmocka_unit_test(sparse_trees_are_as_whole_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,7 +3,8 @@
  * Invariants:
  * 1. now is base with list applied, where both are made; only one that nobody else holds, and that
  *    is not base, is edited.
- * 2. What list says is on disk (where there is a dir) before it is in use: an acknowledged change
+ * 2. base and now are sparse as long as list is about single routes that have none within.
+ * 3. What list says is on disk (where there is a dir) before it is in use: an acknowledged change
  *    outlives the process. What is in the file is in use, too, when nobody knows whether the disk
  *    has it: a restart finds what is in force.
  * 3. Not both pending and storing. */
@@ -13,6 +14,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "control/state_file.h"
+
+#define READ_MOST 4096u /* routes that sparse trees keep since they were asked for */
 
 void live_init(struct live *l, const struct feature_set *features, const struct live_ops *ops,
                void *arg)
@@ -32,37 +35,95 @@ static void forget_trees(struct live *l)
     l->base = l->now = NULL;
 }
 
+/* Of a file and the tree that its load may have left. */
+static void free_text(struct str text, struct conf_tree *sparse)
+{
+    if (sparse)
+        conf_tree_unref(sparse);
+    else
+        mem_free((void *) (uintptr_t) text.p);
+}
+
 void live_fini(struct live *l)
 {
     forget_trees(l);
     json_decref(l->list);
     mem_free(l->name);
-    mem_free((void *) (uintptr_t) l->text.p);
+    free_text(l->text, l->sparse);
     mem_free((void *) (uintptr_t) l->dir.p);
     *l = (struct live){0};
 }
 
+/* A sparse tree can hold what list says. */
+static bool suits_sparse(const json_t *list)
+{
+    size_t i;
+    const json_t *item;
+    json_array_foreach(list, i, item)
+    {
+        if (json_object_get(item, "within") ||
+            json_object_get(json_object_get(item, "set"), "routes"))
+            return false;
+    }
+    return true;
+}
+
 struct conf_tree *live_base(struct live *l)
 {
-    if (!l->base && l->text.p)
+    if (!l->base && l->sparse && suits_sparse(l->list))
+        l->base = conf_tree_ref(l->sparse);
+    else if (!l->base && l->text.p)
         l->base = conf_tree_new(l->text, l->name, l->features);
     return l->base;
 }
 
-struct conf_tree *live_now(struct live *l)
+/* base with list in force; what cannot be applied was said when it was judged. */
+static struct conf_tree *with_list(const struct live *l, struct conf_tree *base)
 {
-    if (l->now || !live_base(l))
-        return l->now;
     struct arena a;
     struct conf_errors e;
     unsigned line = 0;
+    if (json_array_size(l->list) == 0)
+        return conf_tree_ref(base);
     arena_init(&a, NULL, SIZE_MAX);
     conf_errors_init(&e, &a, l->name);
-    l->now = json_array_size(l->list) ? changes_apply(l->list, l->base, &line, &e)
-                                      : conf_tree_ref(l->base);
+    struct conf_tree *now = changes_apply(l->list, base, &line, &e);
     conf_errors_fini(&e);
     arena_fini(&a);
+    return now;
+}
+
+struct conf_tree *live_now(struct live *l)
+{
+    if (!l->now && live_base(l))
+        l->now = with_list(l, l->base);
     return l->now;
+}
+
+/* What the file says, in a tree that is whole; for conf_tree_unref. */
+static struct conf_tree *whole_base(struct live *l)
+{
+    struct conf_tree *base = live_base(l);
+    if (base && base->pieces)
+        return conf_tree_new(l->text, l->name, l->features);
+    return base ? conf_tree_ref(base) : NULL;
+}
+
+struct conf_tree *live_whole(struct live *l)
+{
+    struct conf_tree *now = live_now(l), *base = now && now->pieces ? whole_base(l) : NULL;
+    if (!base)
+        return now ? conf_tree_ref(now) : NULL;
+    now = with_list(l, base);
+    conf_tree_unref(base);
+    return now;
+}
+
+void live_forget_read(struct live *l)
+{
+    size_t n = (l->base ? l->base->n_read : 0) + (l->now ? l->now->n_read : 0);
+    if (n > READ_MOST)
+        forget_trees(l);
 }
 
 /* base with list on top, judged. NULL: report says why. */
@@ -115,6 +176,7 @@ static void hold_breakers(struct live *l, const json_t *list, const json_t *but,
     }
 }
 
+/* now (taken) is in use; NULL: it is made when it is asked for. */
 static void use_tree(struct live *l, struct conf_tree *now)
 {
     conf_tree_unref(l->now);
@@ -154,10 +216,14 @@ static void put_to_use(struct live *l, struct live_pending *p)
     json_decref(l->list);
     l->list = json_incref(p->list);
     l->number++;
-    if (p->tree)
-        use_tree(l, conf_tree_ref(p->tree));
-    else
+    if (l->base && l->base->pieces && !suits_sparse(l->list))
+        forget_trees(l);
+    if (!p->tree)
         edit_tree(l, str_c(p->name), p->route);
+    else if (l->base && !l->base->pieces)
+        use_tree(l, conf_tree_ref(p->tree));
+    else /* the whole one was for the change alone */
+        use_tree(l, NULL);
     pending_free(p);
 }
 
@@ -278,7 +344,9 @@ enum live_result live_change(struct live *l, const struct live_order *order,
                              struct live_report *report)
 {
     *report = (struct live_report){0};
-    struct conf_loaded *made = judge(l, order->list, live_base(l), l->name, report);
+    struct conf_tree *base = whole_base(l);
+    struct conf_loaded *made = judge(l, order->list, base, l->name, report);
+    conf_tree_unref(base);
     void *prepared = made ? l->ops->prepare(l->ops_arg, made, &report->why) : NULL;
     if (!prepared) {
         json_decref(order->list);
@@ -294,11 +362,12 @@ enum live_result live_change(struct live *l, const struct live_order *order,
 
 /* The change can be made to what is in use, and means the same as list, which is made from the
  * file: a route of the file that was removed would come back to its old place. */
-static bool in_place(struct live *l, struct str name, const json_t *route)
+static bool in_place(struct live *l, struct str name, const json_t *route, const json_t *list)
 {
     struct conf_tree *now = live_now(l);
     const struct conf_node *was = conf_tree_route(now, name);
-    bool plain = !(was && conf_member(was, "routes")) && !json_object_get(route, "routes");
+    bool plain = !(was && conf_member(was, "routes")) && !json_object_get(route, "routes") &&
+                 !changes_within(list, name).n;
     if (!was)
         return plain && route && conf_member(now->root, "routes") &&
                !conf_tree_route(live_base(l), name);
@@ -350,7 +419,8 @@ enum live_result live_change_route(struct live *l, const struct live_order *orde
                                    const json_t *route, struct live_report *report)
 {
     *report = (struct live_report){0};
-    void *prepared = l->ops->derive && in_place(l, name, route) ? derive(l, name, route) : NULL;
+    void *prepared =
+        l->ops->derive && in_place(l, name, route, order->list) ? derive(l, name, route) : NULL;
     if (!prepared)
         return live_change(l, order, report);
     struct live_pending *p = pending_new(order, prepared);
@@ -386,7 +456,7 @@ void live_open(struct live *l, struct str dir, json_t *left)
 
 void live_next_fini(struct live_next *next)
 {
-    mem_free((void *) (uintptr_t) next->text.p);
+    free_text(next->text, next->sparse);
     mem_free(next->name);
     conf_tree_unref(next->base);
     conf_tree_unref(next->now);
@@ -469,6 +539,10 @@ static void move_aside(struct live *l, struct live_next *next, const char *why)
 bool live_load(struct live *l, struct live_next *next, enum live_mode mode,
                struct conf_loaded **loaded, char **why)
 {
+    next->sparse = (*loaded)->sparse;
+    (*loaded)->sparse = NULL;
+    if (next->sparse)
+        conf_tree_give(next->sparse, next->text);
     if (json_array_size(l->list) == 0) {
         next->list = json_array();
         return true;
@@ -518,17 +592,20 @@ enum live_result live_store(struct live *l, const struct live_next *next,
 void live_adopt(struct live *l, struct live_next *next)
 {
     forget_trees(l);
-    mem_free((void *) (uintptr_t) l->text.p);
+    free_text(l->text, l->sparse);
     mem_free(l->name);
     hold_breakers(l, l->list, next->list, false);
     hold_breakers(l, next->list, NULL, true); /* an upstream may be a new one of its name */
     json_decref(l->list);
     l->text = next->text;
     l->name = next->name;
+    l->sparse = next->sparse;
     l->base = next->base;
     l->now = next->now;
     l->edits = 0;
     l->list = next->list;
+    if (l->sparse && suits_sparse(l->list))
+        forget_trees(l); /* those were for the load alone */
     l->number++;
     if (next->overridden && next->discarded)
         log_write_lines(LOG_WARN, "changes.discarded", next->overridden);

@@ -66,10 +66,11 @@ struct live {
     const struct feature_set *features;
     const struct live_ops *ops;
     void *ops_arg;
-    char *name;             /* of the file; owned */
-    struct str text;        /* of the file; owned */
-    struct str dir;         /* state_dir, owned; empty: changes last as long as the process */
-    struct conf_tree *base; /* made when it is first asked for */
+    char *name;               /* of the file; owned */
+    struct str text;          /* of the file; owned, by sparse if there is one */
+    struct str dir;           /* state_dir, owned; empty: changes last as long as the process */
+    struct conf_tree *sparse; /* of the file, from its load; NULL: only a whole tree will do */
+    struct conf_tree *base;   /* made when it is first asked for; sparse where that will do */
     struct conf_tree *now;
     json_t *list;                 /* changes */
     uint64_t number;              /* grows with each change and load, and from process to process */
@@ -96,6 +97,11 @@ void live_fini(struct live *l);
 struct conf_tree *live_now(struct live *l);
 /* What the file says. */
 struct conf_tree *live_base(struct live *l);
+/* The same as live_now in a tree that is whole, made for this unless there is one; for
+ * conf_tree_unref. */
+struct conf_tree *live_whole(struct live *l);
+/* Forgets routes that were read one by one, if they are many: no node may be in use. */
+void live_forget_read(struct live *l);
 /* A change or a load is being kept: no other one may be made until that is over. */
 static inline bool live_busy(const struct live *l)
 {
@@ -134,8 +140,9 @@ enum live_mode {
 
 /* A file's text with the changes on top, judged and not yet in use. */
 struct live_next {
-    struct str text;
+    struct str text; /* owned, by sparse if there is one */
     char *name;
+    struct conf_tree *sparse;
     struct conf_tree *base, *now;
     json_t *list;
     char *overridden; /* changes that the file says other things about, one a line; NULL: none */

@@ -87,6 +87,14 @@ def test_routes(t):
     assert t.api("POST", "/v1/routes?within=group",
                  {"name": "b", "match": "/g/b", "reply": {"body": "b"}}).status == 201
     assert text(t, "/g/b") == b"b"
+    hosted = {"name": "hosted", "match": {"headers": {"X-In": "yes"}}, "routes": [
+        {"name": "deep", "match": "/h/a", "reply": {"body": "deep"}}]}
+    assert t.api("POST", "/v1/routes", hosted).status == 201
+    assert t.api("POST", "/v1/routes?within=hosted",
+                 {"name": "deeper", "match": "/h/b", "reply": {"body": "deeper"}}).status == 201
+    assert text(t, "/h/b") == b"one GET /h/b\n", "what is around a new route counts"
+    assert t.w.get("/h/b", [("X-In", "yes")]).body == b"deeper"
+    assert t.api("DELETE", "/v1/routes/hosted").status == 200
     taken = {"name": "c", "match": "/c/*", "routes": [
         {"name": "inner", "match": "/c/a", "reply": {"body": "x"}}]}
     assert t.api("POST", "/v1/routes", taken).status == 409, "nested names count"

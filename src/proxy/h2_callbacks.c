@@ -219,8 +219,10 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *
     if (h && h->link && frame->hd.type == NGHTTP2_HEADERS &&
         frame->headers.cat == NGHTTP2_HCAT_REQUEST)
         leg_h2_up_opened(h);
-    /* An endpoint pays for its small windows itself; a client would have us pay. */
-    if (frame->hd.type == NGHTTP2_DATA && (c->upstream || frame->hd.length >= 256))
+    /* A small frame because no more is there is a message that may be answered; one because the
+     * window is small is not: an endpoint pays for that itself, a client would have us pay. */
+    if (frame->hd.type == NGHTTP2_DATA &&
+        (c->upstream || frame->hd.length >= 256 || (h && !h->out.bytes)))
         h2_budget_sent(&c->budget, 4);
     if (frame->hd.type == NGHTTP2_DATA) /* gRPC measures with a PING for what it reads */
         h2_budget_repay(&c->budget, H2_PING, 1);

@@ -140,6 +140,17 @@ def test_server_streaming(t):
     assert got == [b"%d" % i for i in range(50)], got
 
 
+def test_many_small_messages(t):
+    """gRPC makes room for each message that it reads: thousands of small ones are no flood."""
+    n = t.bulk(8000) // 4
+
+    def read(_):
+        stream = call(t, "Many", "unary_stream")(b"%d" % n, timeout=patience())
+        return asked(t, lambda: sum(1 for _ in stream))
+    got = wire.in_parallel(4, read)
+    assert got == [n] * 4, got
+
+
 def test_client_streaming(t):
     got = asked(t, lambda: call(t, "Sum", "stream_unary")(
         iter([b"%d" % i for i in range(50)]), timeout=patience()))

@@ -234,6 +234,28 @@ def test_window_of_one_byte(t):
     flood(t, "h2_window_update_flood", send)
 
 
+def test_window_updates_for_small_messages(t):
+    """A stream of small messages, as of gRPC or events: who makes room for each of them, on stream
+    and connection, is no attacker."""
+    n, taken = 1500, threading.Semaphore(0)
+
+    def trickle(conn, req):
+        conn.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(n):
+            conn.send(b"2\r\nhi\r\n")
+            taken.acquire(timeout=wire.patience())
+        conn.send(b"0\r\n\r\n")
+    t.o.on("/trickle", trickle)
+    with H2(t.w.address) as c:  # answers each DATA frame by two WINDOW_UPDATE
+        s = c.request(path="/trickle")
+        a, seen = c.answers[s], 0
+        while not a.over and c.step():
+            for _ in range(len(a.body) // 2 - seen):
+                seen += 1
+                taken.release()
+        assert a.ended and a.body == b"hi" * n and not c.goaway, (len(a.body), c.goaway)
+
+
 def test_unknown_frame_flood(t):
     flood(t, "h2_unknown_frame_flood", repeat(frame(0xee, 0, 0, b"x")))
 

@@ -3,8 +3,11 @@
  * Constant. */
 #include "net/tls_conf.h"
 
+#include <openssl/evp.h>
+
 #include "base/map.h"
 #include "base/mem.h"
+#include "net/addr.h"
 #include "net/client_hello.h"
 
 #define DAY (INT64_C(86400) * 1000000)
@@ -273,9 +276,36 @@ static void server_check(const void *object, say_fn say, void *arg)
         say(arg, "ciphers", "ciphers are of TLS 1.2, which is not allowed here; set ciphersuites");
 }
 
+/* The base64 of 32 bytes. */
+static bool is_pin(struct str pin)
+{
+    unsigned char bytes[33];
+    return pin.n == 44 && pin.p[43] == '=' && pin.p[42] != '=' &&
+           EVP_DecodeBlock(bytes, (const unsigned char *) pin.p, 44) == 33;
+}
+
+/* What no certificate and no key could ever be. */
+static void check_peer(const struct tls_client_conf *c, say_fn say, void *arg)
+{
+    const struct str *pins = c->pin.items;
+    struct client_hello asked;
+    struct ip ip;
+    if (c->sni.n && !ip_parse(c->sni, &ip) && !client_hello_host_name(c->sni, &asked))
+        say(arg, "sni",
+            "sni is a host name as in the endpoint's certificate, like api.example.com");
+    for (size_t i = 0; i < c->pin.n; i++) {
+        if (!is_pin(pins[i]))
+            say(arg, "pin_sha256",
+                "pin_sha256: a pin is the base64 of 32 bytes, 44 characters: "
+                "openssl x509 -in CERT -noout -pubkey | openssl pkey -pubin "
+                "-outform DER | openssl dgst -sha256 -binary | base64");
+    }
+}
+
 static void client_check(const void *object, say_fn say, void *arg)
 {
     const struct tls_client_conf *c = object;
+    check_peer(c, say, arg);
     if ((c->cert.n == 0) != (c->key.n == 0))
         say(arg, c->cert.n ? "cert" : "key", "cert and key belong together; give both");
     if (c->verify == TLS_VERIFY_OFF && (c->ca.n || c->crl.n))

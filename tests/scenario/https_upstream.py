@@ -3,6 +3,7 @@
 
 import base64
 import hashlib
+import json
 import os
 import ssl
 import threading
@@ -101,6 +102,24 @@ def test_pin(t):
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     pin = base64.b64encode(hashlib.sha256(der).digest()).decode()
     assert to(t, t.o, pin_sha256=["A" * 43 + "=", pin]).get("/").status == 200
+
+
+def test_what_no_peer_could_ever_show(t):
+    """A pin or a name that is misspelt is told before it fails every request."""
+    path = t.make_dir("misspelt") + "/weir.yaml"
+    for key, value, said in (
+            ("pin_sha256", ["abc"], "a pin is the base64 of 32 bytes"),
+            ("pin_sha256", ["sha256//" + "A" * 43 + "="], "a pin is the base64 of 32 bytes"),
+            ("pin_sha256", ["A" * 42 + "=="], "a pin is the base64 of 32 bytes"),
+            ("pin_sha256", ["0123456789abcdef" * 4], "a pin is the base64 of 32 bytes"),
+            ("sni", "https://x.example", "sni is a host name"), ("sni", "a b", "sni is a host"),
+            ("sni", "x.example:443", "sni is a host name"), ("sni", "*.example", "sni is a host"),
+            ("sni", "x.example", None), ("sni", "127.0.0.1", None), ("sni", "::1", None)):
+        with open(path, "w") as f:
+            json.dump({"upstreams": {"o": dict(weir.upstream("127.0.0.1:1"), tls={key: value})},
+                       "routes": [{"match": "/*", "to": "o"}]}, f)
+        code, _, err = t.run("check", path)
+        assert (code == 0) if said is None else (code == 1 and said in err), (key, value, err)
 
 
 def test_not_tls(t):

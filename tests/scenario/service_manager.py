@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a service manager sees: sd_notify's words, the pid file, who Weir runs as, exit statuses."""
 
+import json
 import os
 import pwd
 import re
+import shutil
 import signal
 import socket
+import subprocess
 import time
 
-from peers import wire
+from peers import client, wire
 from peers.wire import await_true
 
 NOT_IN = {"doors": "it is about processes, not about memory"}
@@ -189,6 +192,65 @@ def test_unix_listener(t):
     assert w.get("/after").status == 200
     w.stop()
     assert not os.path.exists(address[5:])
+
+
+PACKAGING = os.path.join(os.path.dirname(__file__), "../../packaging")
+
+
+def analyze(t, *args):
+    """What systemd-analyze says of the units, which name this program."""
+    d = t.make_dir("units")
+    for name in ("weir.service", "weir.socket"):
+        with open(os.path.join(PACKAGING, name)) as f:
+            text = f.read().replace("/usr/local/bin/weir", t.weir_path)
+        with open(os.path.join(d, name), "w") as f:
+            f.write(text)
+    p = subprocess.run([t.needs("systemd-analyze"), *args, d + "/weir.service"], timeout=60,
+                       text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return p.returncode, p.stdout
+
+
+def test_the_units_are_good(t):
+    """systemd finds no fault in them, and what is exposed is what docs/systemd.md says."""
+    code, text = analyze(t, "verify", "--man=no")
+    assert code == 0 and not text.strip(), text
+    code, text = analyze(t, "security", "--offline=true", "--no-pager")
+    level = re.search(r"Overall exposure level for weir.service: ([0-9.]+)", text)
+    assert code == 0 and level, text
+    with open(os.path.join(PACKAGING, "../docs/systemd.md")) as f:
+        told = re.search(r"exposure level is ([0-9.]+)", f.read()).group(1)
+    assert float(level.group(1)) <= float(told), text
+
+
+def test_systemd_socket_activate(t):
+    """systemd's own program lends the socket; Weir begins with the first connection, says so, and
+    keeps the socket over an upgrade."""
+    activate = t.needs("systemd-socket-activate")
+    manager, d, address = Manager(t), t.make_dir("activated"), t.address()
+    file, log = os.path.join(d, "weir.yaml"), os.path.join(d, "log")
+    with open(file, "w") as f:
+        json.dump(config(t, listeners=[{"address": address}], workers=1), f)
+    program = os.path.join(d, "weir")
+    shutil.copy(t.weir_path, program)
+    with open(log, "w") as f:
+        p = t.spawn([activate, "-l", address, "-E", "NOTIFY_SOCKET=" + manager.path, program, "run",
+                     "--config", file], stderr=f, stdout=f)
+    client.wait_listening(address, 30, lambda: p.poll() is None)
+    for n in range(2):
+        with client.Client(address) as c:
+            assert c.get("/%d" % n).status == 200
+        ready = manager.next()
+        while "READY" not in ready:
+            ready = manager.next()
+        assert int(ready.get("MAINPID", p.pid)) == p.pid, ready
+        if n == 0:
+            code, text, err = t.run("upgrade", "--pid", str(p.pid))
+            assert code == 0, (text, err)
+    with open(log) as f:
+        assert "listener.lent" in f.read()
+    p.terminate()
+    assert p.wait(30) == 0
+    manager.close()
 
 
 def test_wrong_usage(t):

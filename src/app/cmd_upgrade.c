@@ -64,7 +64,7 @@ static pid_t pid_of_file(const char *path)
 {
     size_t n;
     uint64_t pid = 0;
-    char *why = NULL, *text = file_read(path, 64, &n, &why);
+    char *why = NULL, *text = file_read_start(path, 64, &n, &why);
     if (!text)
         fprintf(stderr, "%s\n", why);
     else if (!str_to_u64(str_trim(str_of(text, n)), &pid) || pid == 0 || pid > INT32_MAX)

@@ -317,8 +317,9 @@ char *history_text(const struct history *h, uint32_t back, size_t *n, char **why
     struct history_entry e;
     struct str text = {0};
     if (back >= h->n) {
-        *why = mem_printf("there %s %" PRIu32 " earlier configuration%s", h->n == 2 ? "is" : "are",
-                          h->n ? h->n - 1 : 0, h->n == 2 ? "" : "s");
+        *why = mem_printf("there %s %" PRIu32
+                          " earlier configuration%s: weir history lists what there is",
+                          h->n == 2 ? "is" : "are", h->n ? h->n - 1 : 0, h->n == 2 ? "" : "s");
         return NULL;
     }
     const struct history_entry *of = &h->v[h->n - 1 - back];

@@ -41,7 +41,8 @@ static void test_without_a_directory(void **state)
     size_t n;
     history_open(&h, STR(""), (struct history_pen){0});
     assert_null(history_text(&h, 1, &n, &why));
-    assert_string_equal(why, "there are 0 earlier configurations");
+    assert_string_equal(why,
+                        "there are 0 earlier configurations: weir history lists what there is");
     mem_free(why);
     add(&h, 1, 25);
     add(&h, 25, 25); /* as it is */

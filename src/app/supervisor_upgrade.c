@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "app/handover.h"
@@ -99,6 +100,22 @@ static const char *refusal(const struct supervisor *s)
     return NULL;
 }
 
+/* Why path cannot be run, as far as one can see; NULL: it may be one. */
+static const char *not_a_program(const char *path)
+{
+    struct stat st;
+    if (path[0] != '/')
+        return "no absolute path";
+    if (stat(path, &st) != 0)
+        return strerrordesc_np(errno);
+    if (!S_ISREG(st.st_mode))
+        return "it is not a regular file";
+    if (access(path, X_OK) != 0)
+        return errno == EACCES ? "it may not be run: give it the mode of a program (chmod +x)"
+                               : strerrordesc_np(errno);
+    return NULL;
+}
+
 void upgrade_begin(struct supervisor *s, const char *binary, usec_t within, int asker)
 {
     struct upgrade *u = &s->upgrade;
@@ -117,8 +134,9 @@ void upgrade_begin(struct supervisor *s, const char *binary, usec_t within, int 
     u->deadline = clock_now() + u->within;
     log_info("upgrade.begun", "%s is to take the place of what runs", u->binary);
     notify_status("starting a new program");
-    if (u->binary[0] != '/' || access(u->binary, X_OK) != 0)
-        upgrade_fail(s, "%s", u->binary[0] == '/' ? strerrordesc_np(errno) : "no absolute path");
+    why = not_a_program(u->binary);
+    if (why)
+        upgrade_fail(s, "%s", why);
     else
         u->order = CHANNEL_FREEZE;
 }

@@ -35,6 +35,8 @@ struct file_jobs {
     unsigned n_threads;
 };
 
+static const char too_large[] = "it is too large";
+
 /* Reads fd to its end, also where st_size says nothing (/proc, pipes); cut: or to max. */
 static char *read_all(int fd, size_t max, bool cut, size_t *n, const char **problem)
 {
@@ -55,7 +57,7 @@ static char *read_all(int fd, size_t max, bool cut, size_t *n, const char **prob
             break;
         }
         if (have > max) {
-            *problem = "it is larger than allowed";
+            *problem = too_large;
             break;
         }
         if (have == cap)
@@ -85,7 +87,10 @@ static char *read_file(const char *path, size_t max, bool cut, size_t *n, char *
         problem = "it is not a regular file";
     else
         text = read_all(fd, max, cut, n, &problem);
-    if (problem)
+    if (problem == too_large)
+        *why = mem_printf("%s: it has more than %zu bytes, which is the most that it may have",
+                          path, max);
+    else if (problem)
         *why = mem_printf("%s: %s", path, problem);
     if (fd >= 0)
         close(fd);
@@ -137,6 +142,10 @@ enum file_end file_replace(const char *dir, const char *name, struct str bytes, 
     int at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool renamed = at >= 0 && write_new(at, fresh, bytes) && renameat(at, fresh, at, name) == 0;
     enum file_end end = !renamed ? FILE_AS_WAS : fsync(at) == 0 ? FILE_KEPT : FILE_UNSURE;
+    int error = errno;
+    if (end == FILE_AS_WAS && at >= 0)
+        (void) unlinkat(at, fresh, 0); /* a full disk has no room for halves */
+    errno = error;
     if (end == FILE_UNSURE) /* to go back would need the same sync */
         *why = mem_printf("%s/%s is written, but its directory cannot be synced: %s", dir, name,
                           strerrordesc_np(errno));

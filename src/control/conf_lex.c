@@ -356,6 +356,8 @@ static struct conf_node *take_document(struct lex *l)
 
 struct conf_node *conf_lex(struct str text, struct arena *tree, struct conf_errors *e)
 {
+    if (str_starts(text, STR("\xef\xbb\xbf"))) /* an editor's mark of UTF-8 (YAML 5.2) */
+        text = str_sub(text, 3, text.n);
     struct lex l = {.text = text, .errors = e, .arena = tree};
     if (text.n > CONF_TEXT_MAX) {
         conf_say(e, (struct schema_pos){e->file, 0, 0}, "larger than 64MiB");

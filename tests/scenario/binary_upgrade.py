@@ -143,8 +143,12 @@ def test_bad_programs(t):
         code, out, err = upgrade(t, w, *more)
         assert code == 1 and words in err and "serves on" in err and not out, (code, out, err)
         still_serves(t, w, old)
-    code, _, err = upgrade(t, w, "--binary", "/nonexistent/weir")
-    assert code == 1 and "No such file" in err, err
+    for path, words in (("/nonexistent/weir", "No such file"), ("/tmp", "not a regular file"),
+                        (w.config_path, "chmod")):
+        code, _, err = upgrade(t, w, "--binary", path)
+        assert code == 1 and words in err and path in err, err
+    code, _, err = t.run("upgrade", "--pid-file", w.config_path)
+    assert code == 1 and "does not hold the id of a process" in err, err
     assert "upgrade.failed" in w.log()
     code, _, err = upgrade(t, w, "--binary", t.real)
     assert code == 0, err

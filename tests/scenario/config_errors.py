@@ -168,3 +168,22 @@ def test_odd_bytes(t):
             f.write(raw)
         code, out, err = t.run("check", path)
         assert code > 0 or raw == b"---\n---\n", (raw[:20], code, out, err)
+
+
+def test_files_of_other_editors(t):
+    """The mark of UTF-8 and lines that end in CRLF are as good; positions are those of the text."""
+    good = "upstreams: {origin: 127.0.0.1:9000}\n"
+    for text in ("\ufeff" + good, good.replace("\n", "\r\n"), "\ufeff\r\n" + good):
+        code, said, _ = check(t, text)
+        assert code == 0, said
+    code, said, path = check(t, "\ufeffupstrems: {origin: 127.0.0.1:9000}\n")
+    assert code == 1 and path + ":1:1: unknown key" in said, said
+
+
+def test_too_large_a_file(t):
+    """It says how large one may be."""
+    path = os.path.join(t.make_dir("conf"), "large.yaml")
+    with open(path, "wb") as f:
+        f.truncate(70 << 20)
+    code, out, err = t.run("check", path)
+    assert code == 1 and path in err and "67108864 bytes" in err, (code, out, err)

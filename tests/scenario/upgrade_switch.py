@@ -232,3 +232,32 @@ def test_json(t):
     v = json.loads(text)
     assert code == 1 and v["upgraded"] is False and "exited with status 3" in v["detail"], text
     w.stop()
+
+
+def answers(t, w, words):
+    """The configuration with another answer and one more listener."""
+    return w.with_config(routes=[{"match": "/*", "reply": {"body": words}}],
+                         listeners=w.config["listeners"][:1] + [{"address": t.address()}])
+
+
+def test_a_reload_at_the_same_moment(t):
+    """By signal or by command: what was taken is in force in the new program."""
+    w = start(t, state_dir=t.make_dir("state"))
+    for n in range(12):
+        w.write(answers(t, w, "answer %d" % n))
+        if n % 3 == 2:
+            p = t.spawn([t.real, "reload", "--admin", w.admin], stdout=subprocess.PIPE,
+                        stderr=subprocess.PIPE, text=True)
+        else:
+            p = None
+            os.kill(w.pid, signal.SIGHUP)
+        code, text, err = upgrade(t, w)
+        assert code == 0, (text, err)
+        if p:
+            out, err = p.communicate(timeout=wire.patience())
+            taken = p.returncode == 0
+            assert taken or "try again" in err or "ended" in err, (out, err)
+        if not p or taken:
+            await_true("answer %d" % n, lambda n=n: w.get("/").body == b"answer %d" % n)
+    await_true("one server", lambda: len(w.children()) == 1)
+    w.stop()

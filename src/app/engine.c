@@ -318,13 +318,10 @@ static void listen_here(struct post *p)
     int fd;
     struct str address;
     struct engine_worker *ew = take_post(p, &fd, &address);
-    if (ew->worker->draining) {
+    if (ew->worker->draining)
         sock_close(fd);
-    } else if (!worker_listen(ew->worker, fd, address)) {
-        log_error("listener.failed", "%.*s: worker %u could not watch its socket", STR_ARG(address),
-                  ew->index);
-        sock_close(fd);
-    }
+    else
+        worker_listen(ew->worker, fd, address);
     mem_free((void *) (uintptr_t) address.p);
 }
 

@@ -4,6 +4,8 @@
  * 1. In a release build this file holds no state. */
 #include "base/test_hooks.h"
 
+#include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/str.h"
@@ -13,7 +15,15 @@
 static struct {
     _Atomic size_t io_max;
     _Atomic uint64_t mem_fail;
+    _Atomic uint64_t call_left; /* until the one that fails; 0: none does */
+    _Atomic int call, call_errno;
 } test_hooks;
+
+static const char *const call_names[TEST_CALLS] = {
+    [TEST_accept] = "accept",       [TEST_socket] = "socket", [TEST_connect] = "connect",
+    [TEST_epoll_ctl] = "epoll_ctl", [TEST_pipe] = "pipe",     [TEST_splice] = "splice",
+    [TEST_send] = "send",
+};
 
 static uint64_t from_environment(const char *name)
 {
@@ -21,9 +31,37 @@ static uint64_t from_environment(const char *name)
     return str_to_u64(str_c(getenv(name)), &n) ? n : 0;
 }
 
+/* name:n:errno */
+static void read_call_fail(struct str s)
+{
+    ptrdiff_t first = str_find(s, ':'), last = str_rfind(s, ':');
+    uint64_t n = 0, number = 0;
+    if (first < 0 || last <= first ||
+        !str_to_u64(str_sub(s, (size_t) first + 1, (size_t) last), &n) ||
+        !str_to_u64(str_sub(s, (size_t) last + 1, s.n), &number))
+        return;
+    for (int i = 0; i < TEST_CALLS; i++)
+        if (str_eq(str_sub(s, 0, (size_t) first), str_c(call_names[i])))
+            test_hooks.call = i;
+    test_hooks.call_errno = (int) number;
+    test_hooks.call_left = n;
+}
+
 void test_hooks_init(void)
 {
+    static _Atomic bool done;
     test_hooks_set(from_environment("WEIR_IO_MAX"), from_environment("WEIR_MEM_FAIL"));
+    if (!atomic_exchange(&done, true))
+        read_call_fail(str_c(getenv("WEIR_CALL_FAIL")));
+}
+
+bool test_hooks_call_fails(enum test_call call)
+{
+    if ((int) call != test_hooks.call || !test_hooks.call_left ||
+        atomic_fetch_sub(&test_hooks.call_left, 1) != 1)
+        return false;
+    errno = test_hooks.call_errno;
+    return true;
 }
 
 void test_hooks_set(size_t io_max, uint64_t mem_fail)
@@ -62,6 +100,12 @@ size_t test_hooks_io_max(void)
 uint64_t test_hooks_mem_fail(void)
 {
     return 0;
+}
+
+bool test_hooks_call_fails(enum test_call call)
+{
+    (void) call;
+    return false;
 }
 
 #endif

@@ -99,7 +99,9 @@ static enum io plain_writev(struct conn *c, const struct iovec *iov, int n_iov, 
     struct msghdr msg = {.msg_iov = (struct iovec *) (uintptr_t) iov, .msg_iovlen = (size_t) n_iov};
     ssize_t sent;
     do {
-        sent = sys_call(SYS_sendmsg, c->watch.fd, (long) &msg, MSG_NOSIGNAL, 0);
+        sent = test_call_fails(TEST_send)
+                   ? -1
+                   : sys_call(SYS_sendmsg, c->watch.fd, (long) &msg, MSG_NOSIGNAL, 0);
     } while (__builtin_expect(sent < 0 && errno == EINTR, 0));
     if (sent >= 0) {
         *n = (size_t) sent;
@@ -321,7 +323,7 @@ bool pipe_resize(struct pipe_pair *p, size_t cap)
 bool pipe_open(struct pipe_pair *p, size_t cap)
 {
     int fds[2];
-    if (pipe2(fds, O_NONBLOCK | O_CLOEXEC) < 0)
+    if (test_call_fails(TEST_pipe) || pipe2(fds, O_NONBLOCK | O_CLOEXEC) < 0)
         return false;
     *p = (struct pipe_pair){.rd = fds[0], .wr = fds[1], .cap = PIPE_DEFAULT_CAP};
     if (cap > p->cap)
@@ -346,8 +348,10 @@ enum io conn_splice_in(struct conn *c, struct pipe_pair *p, size_t max, size_t *
         return c->eof ? IO_EOF : IO_ERR;
     if (!c->may_read && !c->unread && !c->hup)
         return IO_AGAIN;
-    ssize_t got = splice(c->watch.fd, NULL, p->wr, NULL, test_io_limit(max),
-                         SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    ssize_t got = test_call_fails(TEST_splice)
+                      ? -1
+                      : splice(c->watch.fd, NULL, p->wr, NULL, test_io_limit(max),
+                               SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     if (got > 0) {
         *n = (size_t) got;
         p->bytes += *n;
@@ -383,7 +387,8 @@ enum io conn_splice_out(struct conn *c, struct pipe_pair *p, size_t max, bool mo
     if (!c->may_write || want == 0)
         return IO_AGAIN;
     unsigned flags = SPLICE_F_MOVE | SPLICE_F_NONBLOCK | (more ? SPLICE_F_MORE : 0);
-    ssize_t sent = splice(p->rd, NULL, c->watch.fd, NULL, want, flags);
+    ssize_t sent =
+        test_call_fails(TEST_splice) ? -1 : splice(p->rd, NULL, c->watch.fd, NULL, want, flags);
     if (sent > 0) {
         *n = (size_t) sent;
         p->bytes -= *n;

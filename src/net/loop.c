@@ -134,7 +134,7 @@ const struct loop_stats *loop_stats(const struct loop *l)
 static bool add(struct loop *l, struct watch *w, int fd, uint32_t events)
 {
     struct epoll_event ev = {.events = events, .data.ptr = w};
-    if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0)
+    if (test_call_fails(TEST_epoll_ctl) || epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0)
         return false;
     w->fd = fd;
     return true;
@@ -392,10 +392,8 @@ void loop_run(struct loop *l)
     __atomic_store_n((bool *) &l->stopping, false, __ATOMIC_RELAXED);
 }
 
-void loop_free(struct loop *l)
+void loop_settle(struct loop *l)
 {
-    if (!l)
-        return;
     /* What a caller posted may be seen, and end the loop, before the caller has returned. */
     while (has_work(l) || __atomic_load_n((uint32_t *) &l->callers, __ATOMIC_ACQUIRE) > 0) {
         run_posts(l);
@@ -404,6 +402,13 @@ void loop_free(struct loop *l)
         run_frees(l);
         sched_yield();
     }
+}
+
+void loop_free(struct loop *l)
+{
+    if (!l)
+        return;
+    loop_settle(l);
     close(l->wake_fd);
     close(l->epoll_fd);
     mem_free(l->frees);

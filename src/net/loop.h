@@ -50,7 +50,9 @@ struct loop_stats {
 /* A loop for the calling thread, in which SIGPIPE is blocked from now on (splice(2) to a closed
  * socket raises it). NULL: *errno_out says why. */
 struct loop *loop_new(int *errno_out);
-/* Runs the posts, tasks and deferred frees that are left, then frees; no fd may be registered. */
+/* Runs the posts, tasks and deferred frees that are left; waits for nothing. */
+void loop_settle(struct loop *l);
+/* Settles, then frees; no fd may be registered. */
 void loop_free(struct loop *l);
 /* Monotonic time cached at the start of the turn. */
 usec_t loop_now(const struct loop *l);

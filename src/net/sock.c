@@ -28,7 +28,9 @@ static bool is_inet(const struct addr *a)
 
 static int open_socket(int family)
 {
-    return socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    return test_call_fails(TEST_socket)
+               ? -1
+               : socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 }
 
 /* What to do when a path cannot be listened on. */
@@ -128,8 +130,9 @@ enum io sock_accept(int listen_fd, int *fd, struct addr *peer, bool *exhausted)
 {
     *exhausted = false;
     peer->len = sizeof peer->ss;
-    *fd =
-        accept4(listen_fd, (struct sockaddr *) &peer->ss, &peer->len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    *fd = test_call_fails(TEST_accept) ? -1
+                                       : accept4(listen_fd, (struct sockaddr *) &peer->ss,
+                                                 &peer->len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (*fd >= 0)
         return IO_OK;
     switch (errno) {
@@ -179,7 +182,8 @@ enum fault sock_connect(const struct addr *a, bool keepalive, int *fd, bool *don
         if (keepalive)
             set_int(*fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     }
-    int r = connect(*fd, (const struct sockaddr *) &a->ss, a->len);
+    int r =
+        test_call_fails(TEST_connect) ? -1 : connect(*fd, (const struct sockaddr *) &a->ss, a->len);
     /* An interrupted connect goes on by itself (POSIX). */
     if (r == 0 || errno == EINPROGRESS || errno == EINTR) {
         *done = r == 0;

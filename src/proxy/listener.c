@@ -170,8 +170,9 @@ struct listener *listener_open(struct worker *w, int fd, struct str address)
     l->watch.on_event = listener_event;
     timer_init(&l->retry, listener_retry);
     if (!loop_add_listener(w->loop, &l->watch, fd)) {
-        listener_free(l);
-        return NULL;
+        log_warn("listener.exhausted",
+                 "%.*s: no memory to watch its socket; trying again in 100 ms.", STR_ARG(address));
+        pause_accepting(l);
     }
     list_push_back(&w->listeners, &l->node);
     return l;

@@ -28,7 +28,7 @@ struct listener_gauges *listener_gauges_new(void);
 /* Frees; no listener may be left. */
 void listener_gauges_free(struct listener_gauges *g);
 
-/* Starts accepting on fd. NULL: kernel memory. */
+/* Starts accepting on fd; a little later when kernel memory is short. */
 struct listener *listener_open(struct worker *w, int fd, struct str address);
 /* Points each listener at its spec in the worker's new snapshot; closes those it does not name;
  * true: there were some. */

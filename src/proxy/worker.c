@@ -66,6 +66,7 @@ struct worker *worker_new(struct loop *loop, uint32_t index, const struct worker
 void worker_free(struct worker *w)
 {
     must(list_empty(&w->session_list) && list_empty(&w->exchange_list));
+    loop_settle(w->loop); /* a snapshot may be on its way to a worker that never ran */
     retire_stop(w);
     timer_stop(&w->drain_timer);
     timer_stop(&w->memory_timer);
@@ -111,12 +112,11 @@ void worker_set_snapshot(struct worker *w, struct snapshot *s)
     loop_post(w->loop, &m->post);
 }
 
-bool worker_listen(struct worker *w, int fd, struct str address)
+void worker_listen(struct worker *w, int fd, struct str address)
 {
-    struct listener *l = listener_open(w, fd, address);
-    if (l && w->snapshot)
+    (void) listener_open(w, fd, address);
+    if (w->snapshot)
         (void) listeners_update(w);
-    return l != NULL;
 }
 
 void worker_check_drained(struct worker *w)

@@ -79,8 +79,7 @@ void worker_set_snapshot(struct worker *w, struct snapshot *s);
 /* Worker thread: starts accepting on fd (owned) under s's listener number i. Listeners are
  * known by address: a later snapshot that still has the address goes on with the same socket;
  * one without it closes it. */
-bool worker_listen(struct worker *w, int fd, struct str address)
-    __attribute__((warn_unused_result));
+void worker_listen(struct worker *w, int fd, struct str address);
 /* Looks whether a draining worker has nothing left; sessions and exchanges call it at their end. */
 void worker_check_drained(struct worker *w);
 /* Worker thread: graceful stop: no accepts, Connection: close, idle sessions closed (where

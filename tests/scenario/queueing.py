@@ -236,7 +236,9 @@ def test_whole_deadline_while_waiting(t):
     o = h1_crowd(t, crowd)
     w = t.start({"workers": 1, "timeouts": {"pool_wait": "60s", "exchange": "400ms"},
                  "upstreams": {"u": {"endpoints": [o.address], "max_active": 1}},
-                 "routes": [{"match": {"path": "/*"}, "to": "u"}]}, admin=True)
+                 "routes": [{"match": {"path": "/hold"}, "to": "u",
+                             "timeouts": {"exchange": "60s"}},
+                            {"match": {"path": "/*"}, "to": "u"}]}, admin=True)
     with w.client() as first:
         first.request("GET", "/hold")
         o.await_seen("/hold")

@@ -73,7 +73,9 @@ static inline struct list_node *list_pop_front(struct list *l)
     struct list_node *n = l->root.next;
     if (n == &l->root)
         return NULL;
-    list_remove(n);
+    n->next->prev = n->prev;
+    n->prev->next = n->next;
+    n->next = n->prev = NULL;
     return n;
 }
 

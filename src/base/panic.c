@@ -10,11 +10,15 @@
 
 #define PANIC_FRAMES 32
 
-static _Thread_local const char *panic_step_name;
+static _Thread_local struct {
+    const char *(*name)(const void *of);
+    const void *of;
+} panic_of;
 
-void panic_step(const char *name)
+void panic_subject(const char *(*name)(const void *of), const void *of)
 {
-    panic_step_name = name;
+    panic_of.name = name;
+    panic_of.of = of;
 }
 
 void panic_at(const char *file, int line, const char *format, ...)
@@ -26,7 +30,7 @@ void panic_at(const char *file, int line, const char *format, ...)
     va_end(args);
 
     char out[768];
-    const char *step = panic_step_name;
+    const char *step = panic_of.name ? panic_of.name(panic_of.of) : NULL;
     int n = snprintf(out, sizeof out, "weir: panic at %s:%d%s%s: %s\n", file, line,
                      step ? ", in step " : "", step ? step : "", text);
     size_t len = n < 0 ? 0 : (size_t) n < sizeof out ? (size_t) n : sizeof out - 1;

@@ -7,8 +7,9 @@
 /* Prints and aborts. */
 _Noreturn void panic_at(const char *file, int line, const char *format, ...)
     __attribute__((cold, format(printf, 3, 4)));
-/* Notes the running step's name for panics of this thread (a pointer store). */
-void panic_step(const char *name);
+/* Notes what this thread works at: a panic asks name(of) for the running step. NULL: at nothing
+ * that has one. Two stores. */
+void panic_subject(const char *(*name)(const void *of), const void *of);
 
 /* Marks functions that a request in good order never calls: they are kept out of the code around
  * them, and the way to them is taken for unlikely. */

@@ -33,6 +33,39 @@ static void charges_and_refuses(void **state)
     mem_account_fini(&account);
 }
 
+/* Whatever comes and goes, the account has what is used and at most some objects more; near the
+ * limit nothing is charged ahead. */
+static void charges_ahead(void **state)
+{
+    (void) state;
+    struct mem_limit limit = {.max = 8 * 48};
+    struct mem_account account = {.limit = &limit};
+    struct pool p;
+    void *objects[8];
+    uint32_t n = 0, ahead = WEIR_DEBUG ? 0 : 4;
+    pool_init(&p, 48, 8, &account);
+    pool_charge_ahead(&p, 4);
+    for (uint32_t round = 0; round < 64; round++) {
+        bool get = round % 32 < 16 ? round % 4 != 3 : round % 4 == 3;
+        if (get && n < 8) {
+            objects[n] = pool_get(&p);
+            assert_non_null(objects[n++]);
+        } else if (!get && n > 0) {
+            pool_put(&p, objects[--n]);
+        }
+        assert_int_equal(p.n_used, n);
+        assert_true(p.n_charged >= n && p.n_charged <= n + ahead);
+        assert_int_equal(account.used, 48 * p.n_charged);
+    }
+    while (n < 8)
+        assert_non_null(objects[n++] = pool_get(&p));
+    assert_null(pool_get(&p));
+    while (n > 0)
+        pool_put(&p, objects[--n]);
+    pool_fini(&p);
+    mem_account_fini(&account);
+}
+
 static void parks_up_to_keep(void **state)
 {
     (void) state;
@@ -62,6 +95,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(charges_and_refuses),
+        cmocka_unit_test(charges_ahead),
         cmocka_unit_test(parks_up_to_keep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

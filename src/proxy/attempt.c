@@ -72,7 +72,7 @@ enum fault attempt_begin(struct exchange *x)
         return FAULT_MEMORY;
     a->x = x;
     a->prev = x->attempt;
-    a->started = loop_now(x->worker->loop);
+    a->started = x->now;
     a->wait.ready = link_ready;
     x->attempt = a;
     x->n_attempts++;
@@ -84,7 +84,7 @@ enum fault attempt_begin(struct exchange *x)
  * our turn, or when there is none. */
 static enum step_verdict attempt_pick(struct attempt *a)
 {
-    if (a->not_before > loop_now(a->x->worker->loop))
+    if (a->not_before > a->x->now)
         return STEP_WAIT;
     enum fault f = a->turn.ticket ? attempt_still_waits(a) : attempt_choose(a);
     if (f != FAULT_OK)
@@ -126,7 +126,7 @@ static enum step_verdict attempt_connect(struct attempt *a)
         enum fault f = version ? announce_client(x, version, &a->wait.announce) : FAULT_OK;
         if (f != FAULT_OK)
             return failed(a, f);
-        a->wait.since = loop_now(x->worker->loop);
+        a->wait.since = x->now;
         switch (pool_acquire(&x->worker->upstream, a->endpoint, &a->wait, &a->link, &f)) {
         case ACQUIRE_READY:
             break;
@@ -153,7 +153,7 @@ static enum step_verdict attempt_connect(struct attempt *a)
     }
     a->reused = a->link->requests > 1;
     a->http2 = a->link->shared != NULL;
-    a->connected = loop_now(x->worker->loop);
+    a->connected = x->now;
     a->leg = a->link->shared ? leg_h2_upstream(x, a->link) : leg_h1_upstream(x, a->link);
     if (!a->leg) {
         pool_evict(a->link, EVICT_ERROR, false);
@@ -175,7 +175,7 @@ static struct str upstream_host(const struct exchange *x, const struct attempt *
 static enum fault tell_deadline(struct exchange *x)
 {
     const struct settings_conf *c = x->route->settings;
-    usec_t gone = loop_now(x->worker->loop) - x->started;
+    usec_t gone = x->now - x->started;
     if (c->timeouts.exchange <= gone)
         return FAULT_OK;
     unsigned long long left = (c->timeouts.exchange - gone) / USEC_PER_MS;
@@ -191,7 +191,7 @@ static enum step_verdict attempt_send_head(struct attempt *a)
     struct exchange *x = a->x;
     if (x->kind == EXCHANGE_CONNECTION) { /* what is sent is between the client and the endpoint */
         counter_add(&a->endpoint->stats[x->worker->index].requests, 1);
-        a->sent_at = loop_now(x->worker->loop);
+        a->sent_at = x->now;
         a->status = 101; /* to breaker and ejection: as good as a tunnel that was granted */
         a->step = ATTEMPT_DONE;
         return STEP_NEXT;
@@ -213,16 +213,25 @@ static enum step_verdict attempt_send_head(struct attempt *a)
     if (f != FAULT_OK)
         return failed(a, f);
     counter_add(&a->endpoint->stats[x->worker->index].requests, 1);
-    a->sent_at = loop_now(x->worker->loop);
+    a->sent_at = x->now;
     pump_start(&x->request, x, DIR_REQUEST, x->client, a->leg);
     a->step = ATTEMPT_AWAIT_HEAD;
     return STEP_NEXT;
+}
+
+/* Nothing of an answer can be there, as is usual when the request was just queued: there is no need
+ * to ask the leg. */
+static bool no_answer_yet(const struct attempt *a)
+{
+    return !a->leg->bytes_in && link_silent(a->link);
 }
 
 /* The upstream stopped taking the request: an early answer may still be there to read. */
 static enum step_verdict read_answer(struct attempt *a)
 {
     struct exchange *x = a->x;
+    if (no_answer_yet(a))
+        return STEP_WAIT;
     if (!x->response) {
         x->response = arena_zalloc(&x->arena, sizeof(*x->response));
         if (!x->response)
@@ -231,7 +240,7 @@ static enum step_verdict read_answer(struct attempt *a)
     switch (a->leg->ops->read_head(a->leg, x->response)) {
     case IO_OK:
         if (!a->first_byte)
-            a->first_byte = loop_now(x->worker->loop);
+            a->first_byte = x->now;
         a->status = x->response->status;
         a->step = ATTEMPT_DONE;
         return STEP_NEXT;
@@ -273,11 +282,9 @@ static enum step_verdict attempt_await_head(struct attempt *a)
 
 enum step_verdict attempt_run(struct attempt *a)
 {
-    while (a->step != ATTEMPT_DONE) {
-        panic_step(attempt_step_name((enum attempt_step) a->step));
+    while (a->step != ATTEMPT_DONE)
         if (run_step(a) == STEP_WAIT)
             return STEP_WAIT;
-    }
     return STEP_NEXT;
 }
 

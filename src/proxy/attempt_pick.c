@@ -44,7 +44,7 @@ static struct endpoint *same_again(struct attempt *a)
 static bool pass_breaker(struct attempt *a, struct breaker *b)
 {
     struct exchange *x = a->x;
-    if (!breaker_ask(b, &x->route->upstream->breaker, loop_now(x->worker->loop), &a->ticket))
+    if (!breaker_ask(b, &x->route->upstream->breaker, x->now, &a->ticket))
         return false;
     a->breaker = b;
     return true;
@@ -86,7 +86,7 @@ static enum fault ask_balancer(struct attempt *a)
     struct exchange *x = a->x;
     struct upstream *u = x->route->upstream;
     struct endpoint *tried[2 * ATTEMPTS_MAX];
-    struct pick pick = {.worker = x->worker->index, .now = loop_now(x->worker->loop)};
+    struct pick pick = {.worker = x->worker->index, .now = x->now};
     attempt_tried(a, &pick, tried);
     if (__builtin_expect(u->limited, 0))
         return attempt_in_turn(a, &pick, tried);
@@ -134,9 +134,9 @@ enum fault attempt_choose(struct attempt *a)
 /* What the end says of the endpoint; statuses by RFC 9110 15.6. */
 enum blame attempt_blame(const struct attempt *a)
 {
-    switch (a->fault) {
-    case FAULT_OK:
+    if (a->fault == FAULT_OK)
         return a->status >= 502 && a->status <= 504 ? BLAME_STATUS : BLAME_NONE;
+    switch (a->fault) {
     case FAULT_RESOLVE:
     case FAULT_CONNECT_REFUSED:
     case FAULT_CONNECT_FAILED:
@@ -185,7 +185,7 @@ enum blame attempt_blame(const struct attempt *a)
  * that was alive meanwhile, is another thing. */
 static enum blame blame_of(const struct attempt *a)
 {
-    return stale(a) && a->unproven ? BLAME_NONE : attempt_blame(a);
+    return a->fault != FAULT_OK && a->unproven && stale(a) ? BLAME_NONE : attempt_blame(a);
 }
 
 static struct attempt_result result_of(const struct attempt *a)
@@ -194,7 +194,7 @@ static struct attempt_result result_of(const struct attempt *a)
                                    .status = a->status,
                                    .blame = blame_of(a),
                                    .first_byte_us = a->first_byte ? a->first_byte - a->sent_at : 0,
-                                   .now = loop_now(a->x->worker->loop)};
+                                   .now = a->x->now};
 }
 
 void attempt_judge(struct attempt *a)

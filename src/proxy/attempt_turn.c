@@ -27,7 +27,7 @@ static struct pool_worker *pools(const struct attempt *a)
 static struct endpoint *with_room(const struct attempt *a)
 {
     struct endpoint *tried[ATTEMPTS_MAX];
-    struct pick pick = {.worker = a->x->worker->index, .now = loop_now(a->x->worker->loop)};
+    struct pick pick = {.worker = a->x->worker->index, .now = a->x->now};
     attempt_tried(a, &pick, tried);
     pick.limited = true;
     return attempt_balance(a, &pick);
@@ -57,7 +57,7 @@ static enum fault taken(struct attempt *a, struct endpoint *e)
 {
     a->endpoint = e;
     if (a->turn.since)
-        a->not_before = loop_now(a->x->worker->loop);
+        a->not_before = a->x->now;
     return FAULT_OK;
 }
 
@@ -188,7 +188,7 @@ usec_t attempt_looks_again(const struct attempt *a)
 enum fault attempt_still_waits(struct attempt *a)
 {
     struct upstream *u = a->x->route->upstream;
-    usec_t now = loop_now(a->x->worker->loop);
+    usec_t now = a->x->now;
     if (now < attempt_looks_again(a))
         return FAULT_OK;
     a->turn.looked = now;

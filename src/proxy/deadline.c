@@ -214,7 +214,7 @@ static void look(struct look *k)
 
 void deadlines_arm(struct exchange *x)
 {
-    struct look k = {.x = x, .now = loop_now(x->worker->loop), .next = USEC_NEVER};
+    struct look k = {.x = x, .now = x->now, .next = USEC_NEVER};
     look(&k);
     x->deadline = k.next;
     if (k.fault != FAULT_OK) {
@@ -227,7 +227,7 @@ void deadlines_arm(struct exchange *x)
 
 enum fault deadlines_expired(struct exchange *x)
 {
-    struct look k = {.x = x, .now = loop_now(x->worker->loop), .next = USEC_NEVER};
+    struct look k = {.x = x, .now = x->now, .next = USEC_NEVER};
     look(&k);
     x->deadline = k.next;
     return k.fault;

@@ -108,13 +108,17 @@ const char *deadline_name(enum deadline d)
 static inline void enter(struct exchange *x, enum step next)
 {
     debug_must(rows[x->step].allowed & (1u << next));
-    usec_t now = loop_now(x->worker->loop);
-    if (now != x->step_since) { /* a turn has one time: only a step that waited takes any */
-        x->step_us[x->step] += now - x->step_since;
-        x->step_since = now;
-    }
     x->step = (uint8_t) next;
     x->hook_at = 0;
+}
+
+/* What a panic in a run says. */
+static const char *running_step(const void *of)
+{
+    const struct exchange *x = of;
+    if (x->step == STEP_ATTEMPT && x->attempt)
+        return attempt_step_name((enum attempt_step) x->attempt->step);
+    return x->step < STEP_COUNT ? rows[x->step].name : NULL;
 }
 
 /* The client went away and nothing of its request is left to read: an abort, unless the route
@@ -127,14 +131,14 @@ static bool client_left(const struct exchange *x)
 
 /* What stops any step: a deadline, a client that went away, the end of a graceful stop.
  * Answers whether a jump was made. */
-static bool interrupted(struct exchange *x)
+static bool interrupted(struct exchange *x, usec_t now)
 {
     if (x->step >= STEP_FINISH)
         return false;
     enum fault f = FAULT_OK;
     if (x->pending != FAULT_OK)
         f = x->pending;
-    else if (loop_now(x->worker->loop) >= x->deadline)
+    else if (now >= x->deadline)
         f = deadlines_expired(x);
     if (f == FAULT_OK && client_left(x))
         f = FAULT_CLIENT_GONE;
@@ -154,11 +158,15 @@ static void exchange_run(struct task *t)
 {
     struct exchange *x = list_entry(t, struct exchange, task);
     must(x->magic == EXCHANGE_MAGIC);
-    interrupted(x);
+    usec_t now = loop_now(x->worker->loop);
+    /* A turn has one time: only the step that waited for this run takes any. */
+    x->step_us[x->step] += now - x->now;
+    x->now = now;
+    panic_subject(running_step, x);
+    bool entered = interrupted(x, now);
     enum step_verdict v = STEP_NEXT;
     for (int i = 0; i < RUN_STEPS; i++) {
         enum step next;
-        panic_step(rows[x->step].name);
         v = run_step(x, &next);
         if (__builtin_expect(v == STEP_NEXT, 1))
             enter(x, next);
@@ -166,9 +174,13 @@ static void exchange_run(struct task *t)
             enter(x, x->jump);
         else
             break;
+        entered = true;
     }
+    panic_subject(NULL, NULL);
     if (v == STEP_DONE)
         return;
+    if (entered)
+        x->step_since = now;
     if (v != STEP_WAIT || client_left(x))
         exchange_wake(x); /* more to do; or it left before this step began: no event will say so */
     if (v == STEP_WAIT)
@@ -254,7 +266,7 @@ struct exchange *exchange_new(struct worker *w, struct snapshot *s)
     x->reserved = door;
     x->task.run = exchange_run;
     x->deadline = USEC_NEVER;
-    x->started = x->step_since = loop_now(w->loop);
+    x->started = x->step_since = x->now = loop_now(w->loop);
     x->started_wall = loop_wall(w->loop);
     arena_init_in(&x->arena, &w->chunks, EXCHANGE_ARENA_MAX, (char *) x + EXCHANGE_OFFSET,
                   EXCHANGE_ROOM);
@@ -282,6 +294,8 @@ void exchange_discard(struct exchange *x)
     exchange_abandon(x);
     chain_clear(&x->replay, &w->buffers);
     arena_fini(&x->arena);
+    block_unref(x->in_block);
+    block_unref(x->response_block);
     if (x->snapshot)
         snapshot_unuse(x->snapshot, w->index);
     else

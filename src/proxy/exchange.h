@@ -103,6 +103,7 @@ struct exchange {
     struct reply reply;        /* filled before STEP_REPLY */
     enum fault fault;          /* the first that decided the outcome; FAULT_OK */
     unsigned char *slots;      /* per-exchange state of features, route->slots_bytes */
+    struct block *in_block, *response_block; /* what the views of the first heads point into */
 
     struct ip peer_ip;     /* of the connection (or of PROXY protocol); zeros on unix sockets */
     uint16_t peer_port;    /* 0 on unix sockets */
@@ -116,8 +117,9 @@ struct exchange {
 
     usec_t started;                   /* first byte of the request */
     int64_t started_wall;             /* the same, us since 1970 */
-    usec_t step_since;                /* when the present step was entered */
-    usec_t step_us[STEP_COUNT];       /* time spent in each step */
+    usec_t step_since;                /* when the present step was entered; as of the last run */
+    usec_t now;                       /* of the run (loop_now); between two, of the last one */
+    usec_t step_us[STEP_COUNT];       /* time spent in each step, up to the last run */
     usec_t time_limit;                /* that the client set (grpc-timeout); 0: none */
     usec_t deadline;                  /* earliest armed deadline; USEC_NEVER: none */
     size_t reserved;                  /* bytes charged at the door: a block for each direction */

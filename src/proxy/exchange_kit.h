@@ -60,7 +60,7 @@ static inline void exchange_kit_open(struct exchange_kit *k)
     k->in.major = k->in.minor = 1;
     must(ip_parse(STR("192.0.2.1"), &x->peer_ip));
     x->client_ip = x->peer_ip;
-    x->started = loop_now(k->worker.loop);
+    x->started = x->now = loop_now(k->worker.loop);
     x->started_wall = INT64_C(1795421730123456); /* 2026-11-23T08:15:30.123456Z */
 }
 

@@ -115,7 +115,7 @@ static enum step_verdict try_again(struct exchange *x, const struct retry_plan *
     if (plan->counts)
         atomic_fetch_add_explicit(&x->route->upstream->run->retrying, 1, memory_order_relaxed);
     if (plan->pause)
-        x->attempt->not_before = loop_now(x->worker->loop) + plan->pause;
+        x->attempt->not_before = x->now + plan->pause;
     return step_jump(x, STEP_ATTEMPT);
 }
 

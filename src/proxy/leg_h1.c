@@ -44,23 +44,17 @@ static bool gone(const struct leg *l)
     return !c || c->hup || c->eof || c->broken;
 }
 
-/* A client's connection: given back to its session. */
-static void close_client(struct leg_h1 *h, bool keep)
+/* What was to be written to the client has left, to its end. */
+static bool client_whole(const struct leg_h1 *h)
+{
+    return (h->writing == H1_DONE || h->writing == H1_TUNNEL) && !h->out.bytes;
+}
+
+/* A client's connection that serves no other request: its session ends. */
+RARE static void end_client(struct leg_h1 *h)
 {
     struct session *s = h->session;
-    bool whole = (h->writing == H1_DONE || h->writing == H1_TUNNEL) && !h->out.bytes;
-    bool untouched = h->reading == H1_HEAD && h->writing == H1_HEAD && !h->leg.bytes_in;
-    if (keep && (untouched || (whole && h->reading == H1_DONE && !h->said_close))) {
-        if (h->in && h->in_at < h->in->fill) {
-            s->in = h->in;
-            s->in_at = h->in_at;
-            h->in = NULL;
-        }
-        block_unref(h->in);
-        h->in = NULL;
-        session_resume(s, true);
-        return;
-    }
+    bool whole = client_whole(h);
     bool unread = h->reading != H1_DONE || (h->in && h->in_at < h->in->fill) || h->conn->may_read;
     block_unref(h->in);
     h->in = NULL;
@@ -73,6 +67,25 @@ static void close_client(struct leg_h1 *h, bool keep)
         session_close(s, false);
     else
         session_resume(s, false);
+}
+
+/* A client's connection: given back to its session. */
+static void close_client(struct leg_h1 *h, bool keep)
+{
+    struct session *s = h->session;
+    bool untouched = h->reading == H1_HEAD && h->writing == H1_HEAD && !h->leg.bytes_in;
+    if (!keep || (!untouched && !(client_whole(h) && h->reading == H1_DONE && !h->said_close))) {
+        end_client(h);
+        return;
+    }
+    if (h->in && h->in_at < h->in->fill) {
+        s->in = h->in;
+        s->in_at = h->in_at;
+        h->in = NULL;
+    }
+    block_unref(h->in);
+    h->in = NULL;
+    session_resume(s, true);
 }
 
 /* An upstream's connection: back to its pool, or evicted. */
@@ -180,7 +193,7 @@ static struct leg_h1 *leg_new(struct exchange *x, struct conn *conn)
     memset(h, 0, offsetof(struct leg_h1, chunk));
     h->leg.ops = &leg_h1_ops;
     h->leg.x = x;
-    h->leg.last_in = h->leg.last_out = loop_now(x->worker->loop);
+    h->leg.last_in = h->leg.last_out = x->now;
     h->worker = x->worker;
     h->conn = conn;
     h->leg.copy_only = !conn->ops->splice;

@@ -130,12 +130,17 @@ static void begin_body(struct leg_h1 *h, const struct head *head)
     }
 }
 
-/* Passes over the n bytes of a head, the block of which is kept for the exchange's life. */
+/* Passes over the n bytes of a head, the block of which is kept for the exchange's life: of the
+ * first one a side in the exchange itself, of a later one (after an interim head, of another
+ * attempt) by a clean-up. */
 static enum fault pass_head(struct leg_h1 *h, size_t n)
 {
-    if (!arena_on_free(&h->leg.x->arena, unref_block, h->in))
+    struct exchange *x = h->leg.x;
+    struct block **first = h->session ? &x->in_block : &x->response_block;
+    if (!*first)
+        *first = block_ref(h->in);
+    else if (*first != h->in && !arena_on_free(&x->arena, unref_block, block_ref(h->in)))
         return FAULT_MEMORY;
-    block_ref(h->in);
     h->in_at += (uint32_t) n;
     return FAULT_OK;
 }

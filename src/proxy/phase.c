@@ -43,14 +43,16 @@ static bool have_slots(struct exchange *x)
 enum hook hooks_run(struct exchange *x, enum hook_kind kind)
 {
     const struct hook_list *l = &x->route->hooks[kind];
-    if (l->n && !have_slots(x))
+    if (!l->n || !have_slots(x))
         return HOOK_PASS;
-    for (; x->hook_at < l->n; x->hook_at++) {
+    for (uint32_t i = x->hook_at; i < l->n; i++) {
         void *slot;
-        const struct feature *f = feature_at(x, l, x->hook_at, &slot);
+        const struct feature *f = feature_at(x, l, i, &slot);
         enum hook h = call(x, kind, f, slot);
-        if (h != HOOK_PASS)
+        if (h != HOOK_PASS) {
+            x->hook_at = (uint8_t) i;
             return h;
+        }
     }
     x->hook_at = 0;
     return HOOK_PASS;

@@ -22,6 +22,12 @@
 
 static enum pump_verdict end_message(struct pump *p, struct exchange *x);
 
+/* Known to be cheaper by copy. */
+static bool small_body(const struct head *h)
+{
+    return h->body == BODY_NONE || (h->body == BODY_LENGTH && h->length < SPLICE_MIN);
+}
+
 void pump_start(struct pump *p, struct exchange *x, enum direction dir, struct leg *source,
                 struct leg *sink)
 {
@@ -29,14 +35,17 @@ void pump_start(struct pump *p, struct exchange *x, enum direction dir, struct l
     p->sink = sink;
     p->direction = (uint8_t) dir;
     p->state = PUMP_COPY;
-    window_init(&p->window, &x->route->settings->buffer);
     p->complete = dir == DIR_REQUEST && x->request_done;
     p->held_up = p->unsettled = false;
     if (dir == DIR_REQUEST && x->replay.bytes)
         chain_move(&p->held, &x->replay, x->replay.bytes, &x->worker->buffers);
     /* A request without a body ends at once. A failure is the sink's, and is seen there. */
-    if (x->step == STEP_ATTEMPT && p->complete && !p->held.bytes)
+    if (x->step == STEP_ATTEMPT && p->complete && !p->held.bytes) {
         (void) end_message(p, x);
+        return;
+    }
+    window_init(&p->window, &x->route->settings->buffer);
+    p->no_splice = x->step != STEP_TUNNEL && small_body(dir == DIR_REQUEST ? x->in : x->response);
 }
 
 size_t pump_waiting(const struct pump *p)
@@ -103,9 +112,12 @@ static size_t room_for(const struct pump *p, size_t waiting, size_t most)
 
 void pump_settle(struct pump *p)
 {
+    p->unsettled = false;
+    if (!p->source->ops->taken)
+        return;
     size_t waiting = pump_waiting(p);
-    p->unsettled = p->source->ops->taken && waiting > NOT_WORTH;
-    leg_taken(p->source, p->unsettled ? waiting : 0, 0);
+    p->unsettled = waiting > NOT_WORTH;
+    p->source->ops->taken(p->source, p->unsettled ? waiting : 0, 0);
     if (p->unsettled)
         ask_for_word(p, waiting / 2);
 }

@@ -26,6 +26,17 @@
 static void drain_over(struct timer *t);
 static void memory_retry(struct timer *t);
 
+/* Of what each request or connection takes and gives back, some is charged ahead: at most 150 KiB a
+ * worker, less than a lease. */
+static void charge_ahead(struct worker *w)
+{
+    pool_charge_ahead(&w->buffers.blocks, 4);
+    pool_charge_ahead(&w->buffers.slices, 64);
+    pool_charge_ahead(&w->exchanges, 8);
+    pool_charge_ahead(&w->sessions, 64);
+    pool_charge_ahead(&w->upstream.links, 16);
+}
+
 struct worker *worker_new(struct loop *loop, uint32_t index, const struct worker_shared *shared,
                           struct stats *stats)
 {
@@ -52,6 +63,7 @@ struct worker *worker_new(struct loop *loop, uint32_t index, const struct worker
     w->handshake_limit = shared->handshakes;
     pool_worker_init(&w->upstream, shared->registry, index, loop, &w->account);
     w->upstream.sharing = &h2_link_sharing;
+    charge_ahead(w);
     list_init(&w->session_list);
     list_init(&w->exchange_list);
     list_init(&w->memory_waiters);

@@ -311,7 +311,8 @@ void session_resume(struct session *s, bool keep)
     must(s->magic == SESSION_MAGIC && s->state == SESSION_BUSY);
     struct worker *w = s->worker;
     s->x = NULL;
-    if (keep && !w->draining) {
+    /* One that is not told yet that it is the last answer stays, if another process follows. */
+    if (keep && (!w->draining || w->succeeded)) {
         session_idle(s);
         if (s->in || conn_readable(&s->conn))
             session_start_exchange(s);

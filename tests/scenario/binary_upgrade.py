@@ -88,6 +88,34 @@ def test_idle_client_loses_nothing(t):
     w.stop()
 
 
+def test_an_answer_that_has_begun(t):
+    """Its client was not told that it is the last one: it may ask once more, and is told then."""
+    w = start(t)
+    go = threading.Event()
+
+    def halves(conn, req):
+        conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf")
+        go.wait(60)
+        conn.send(b"half")
+    t.o.on("/halves", halves)
+    clients = [w.client() for _ in range(8)]
+    heads = []
+    for c in clients:
+        c.request("GET", "/halves")
+        heads.append(c.head())
+    assert upgrade(t, w)[0] == 0
+    assert w.get("/new").status == 200
+    go.set()
+    for c, r in zip(clients, heads):
+        assert c.finish(r).body == b"halfhalf" and not r.get("connection"), r
+    for c in clients:
+        r = c.ask("POST", "/more", body=b"body")
+        assert r.status == 200 and r.fields.tokens("connection") == ["close"], r
+        c.must_end()
+    await_true("the old server's end", lambda: len(w.children()) == 1)
+    w.stop()
+
+
 def test_http2_goes_on(t):
     """A client of HTTP/2 gets GOAWAY; its stream ends whole."""
     w = start(t, {"upstreams": {"o": {"endpoints": [t.o.address]}},

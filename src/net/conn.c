@@ -188,7 +188,7 @@ void conn_close(struct conn *c)
     if (c->loop)
         loop_forget(c->loop, &c->watch);
     c->watch.fd = -1;
-    close(fd);
+    sys_call(SYS_close, fd, 0, 0, 0);
 }
 
 void conn_reset(struct conn *c)
@@ -226,7 +226,7 @@ static ssize_t receive(int fd, void *to, size_t max, int flags)
 {
     ssize_t got;
     do {
-        got = recv(fd, to, max, flags | MSG_DONTWAIT);
+        got = sys_call(SYS_recvfrom, fd, (long) to, (long) max, flags | MSG_DONTWAIT);
     } while (got < 0 && errno == EINTR);
     return got;
 }

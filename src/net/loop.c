@@ -62,14 +62,18 @@ static void block_sigpipe(void)
     pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
+RARE static void read_wall(struct loop *l)
+{
+    l->wall_offset = clock_wall() - (int64_t) l->now;
+    l->wall_read = l->now;
+}
+
 /* Takes the time of a turn. Wall time is asked for once a second and derived in between. */
 static void read_clocks(struct loop *l)
 {
     l->now = clock_now();
-    if (l->now - l->wall_read >= USEC_PER_SEC) {
-        l->wall_offset = clock_wall() - (int64_t) l->now;
-        l->wall_read = l->now;
-    }
+    if (l->now - l->wall_read >= USEC_PER_SEC)
+        read_wall(l);
     l->wall = (int64_t) l->now + l->wall_offset;
 }
 
@@ -258,11 +262,13 @@ usec_t loop_wait_us(const struct loop *l)
 
 static void deliver_events(struct loop *l)
 {
-    for (l->at_event = 0; l->at_event < l->n_events; l->at_event++) {
-        struct watch *w = l->batch[l->at_event].data.ptr;
+    int n = l->n_events;
+    for (int i = 0; i < n; i++) {
+        struct watch *w = l->batch[i].data.ptr;
         if (!w || w->fd < 0)
             continue;
-        uint32_t e = l->batch[l->at_event].events;
+        l->at_event = i;
+        uint32_t e = l->batch[i].events;
         unsigned events = 0;
         if (e & (EPOLLIN | EPOLLERR | EPOLLHUP | EPOLLRDHUP))
             events |= EV_READ;
@@ -275,10 +281,8 @@ static void deliver_events(struct loop *l)
     l->at_event = l->n_events = 0;
 }
 
-static void run_posts(struct loop *l)
+RARE static void take_posts(struct loop *l)
 {
-    if (!__atomic_load_n((struct post **) &l->posts, __ATOMIC_RELAXED))
-        return;
     struct post *stack = __atomic_exchange_n((struct post **) &l->posts, NULL, __ATOMIC_ACQUIRE);
     struct post *first = NULL;
     while (stack) {
@@ -292,6 +296,25 @@ static void run_posts(struct loop *l)
         first = p->next;
         counter_add(&l->stats.posts, 1);
         p->run(p);
+    }
+}
+
+static void run_posts(struct loop *l)
+{
+    if (__atomic_load_n((struct post **) &l->posts, __ATOMIC_RELAXED))
+        take_posts(l);
+}
+
+/* What was queued late until now. */
+RARE static void run_late(struct loop *l)
+{
+    struct list_node *node;
+    unsigned n_late = 0;
+    list_each(it, &l->late)
+        n_late++;
+    while (n_late-- > 0 && (node = list_pop_front(&l->late))) {
+        struct task *t = list_entry(node, struct task, node);
+        t->run(t);
     }
 }
 
@@ -309,24 +332,16 @@ static void run_tasks(struct loop *l)
         struct task *t = list_entry(node, struct task, node);
         t->run(t);
     }
-    unsigned n_late = 0;
-    list_each(it, &l->late)
-        n_late++;
-    while (n_late-- > 0 && (node = list_pop_front(&l->late))) {
-        struct task *t = list_entry(node, struct task, node);
-        t->run(t);
-    }
+    run_late(l);
 }
 
 /* What was queued last until now, and then what they queued. */
-static void run_last(struct loop *l)
+static __attribute__((noinline)) void run_last(struct loop *l)
 {
     struct list_node *node;
     unsigned n = 0;
     list_each(it, &l->last)
         n++;
-    if (__builtin_expect(n == 0, 1))
-        return;
     while (n-- > 0 && (node = list_pop_front(&l->last))) {
         struct task *t = list_entry(node, struct task, node);
         t->run(t);
@@ -354,7 +369,7 @@ static void account_turn(struct loop *l)
 }
 
 /* One turn that begins at time before. */
-static void turn(struct loop *l, usec_t wait_us, usec_t before)
+static inline void turn(struct loop *l, usec_t wait_us, usec_t before)
 {
     int ms = 0;
     if (wait_us && !has_work(l)) {
@@ -373,7 +388,8 @@ static void turn(struct loop *l, usec_t wait_us, usec_t before)
     run_posts(l);
     wheel_run(&l->wheel, l->now);
     run_tasks(l);
-    run_last(l);
+    if (!list_empty(&l->last))
+        run_last(l);
     run_frees(l);
     account_turn(l);
 }

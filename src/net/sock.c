@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/test_hooks.h"
+#include "net/sys.h"
 
 static _Thread_local char sock_why[256];
 
@@ -130,9 +131,10 @@ enum io sock_accept(int listen_fd, int *fd, struct addr *peer, bool *exhausted)
 {
     *exhausted = false;
     peer->len = sizeof peer->ss;
-    *fd = test_call_fails(TEST_accept) ? -1
-                                       : accept4(listen_fd, (struct sockaddr *) &peer->ss,
-                                                 &peer->len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    *fd = test_call_fails(TEST_accept)
+              ? -1
+              : (int) sys_call(SYS_accept4, listen_fd, (long) &peer->ss, (long) &peer->len,
+                               SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (*fd >= 0)
         return IO_OK;
     switch (errno) {

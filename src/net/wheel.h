@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/list.h"
+#include "base/panic.h"
 
 #define WHEEL_LEVELS 6u
 #define WHEEL_SLOT_BITS 6u
@@ -25,7 +26,7 @@ struct wheel {
 /* Empty, at the given time. */
 void wheel_init(struct wheel *w, usec_t now);
 /* Runs the slots that are due at now (wheel_run, when there are some). */
-void wheel_run_due(struct wheel *w, usec_t now);
+RARE void wheel_run_due(struct wheel *w, usec_t now);
 /* Fires all timers that are due at now. */
 static inline void wheel_run(struct wheel *w, usec_t now)
 {

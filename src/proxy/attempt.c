@@ -223,7 +223,7 @@ static enum step_verdict attempt_send_head(struct attempt *a)
  * to ask the leg. */
 static bool no_answer_yet(const struct attempt *a)
 {
-    return !a->leg->bytes_in && link_silent(a->link);
+    return !a->http2 && !a->leg->bytes_in && link_silent(a->link);
 }
 
 /* The upstream stopped taking the request: an early answer may still be there to read. */

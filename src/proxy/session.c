@@ -70,25 +70,27 @@ static void session_linger(struct session *s)
     }
 }
 
+/* The memory door is shut: this answer, and the end. */
+RARE static void answer_no_memory(struct session *s)
+{
+    s->state = SESSION_BUSY; /* with this answer alone */
+    counter_add(&s->worker->stats->faults[FAULT_MEMORY], 1);
+    static const char busy[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 14\r\n"
+                               "Connection: close\r\n\r\nmemory_limit\r\n";
+    struct iovec iov = {(void *) (uintptr_t) busy, sizeof(busy) - 1};
+    size_t n;
+    if (conn_writev(&s->conn, &iov, 1, &n) != IO_OK)
+        session_close(s, true);
+    else
+        session_resume(s, false);
+}
+
 static void session_start_exchange(struct session *s)
 {
-    struct worker *w = s->worker;
-    if (!w->snapshot) {
+    if (!s->worker->snapshot)
         session_close(s, false);
-        return;
-    }
-    if (!exchange_open(s)) {
-        s->state = SESSION_BUSY; /* with this answer alone */
-        counter_add(&w->stats->faults[FAULT_MEMORY], 1);
-        static const char busy[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 14\r\n"
-                                   "Connection: close\r\n\r\nmemory_limit\r\n";
-        struct iovec iov = {(void *) (uintptr_t) busy, sizeof(busy) - 1};
-        size_t n;
-        if (conn_writev(&s->conn, &iov, 1, &n) != IO_OK)
-            session_close(s, true);
-        else
-            session_resume(s, false);
-    }
+    else if (!exchange_open(s))
+        answer_no_memory(s);
 }
 
 /* The first bytes of a connection on which HTTP/2 may be spoken without asking: the preface, or

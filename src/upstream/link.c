@@ -113,19 +113,10 @@ static void opening_event(struct link *l, unsigned events)
 
 /* ---- events -------------------------------------------------------------------------------- */
 
-static void link_event(struct watch *watch, unsigned events)
+/* Of a link that nobody has. */
+RARE static void unlent_event(struct link *l, unsigned events)
 {
-    struct link *l = (struct link *) watch;
-    must(l->magic == LINK_MAGIC);
-    if (l->shared && l->state != LINK_CLOSED) {
-        l->worker->sharing->event(l, events);
-        return;
-    }
     switch ((enum link_state) l->state) {
-    case LINK_LENT:
-        if (l->on_event)
-            l->on_event(l, events);
-        return;
     case LINK_IDLE:
         if (l->requests == 0)
             warm_failed(l->pool); /* who ends unused links is not stormed with new ones */
@@ -140,9 +131,22 @@ static void link_event(struct watch *watch, unsigned events)
     case LINK_PROBING:
         probe_event(l);
         return;
+    case LINK_LENT:
     case LINK_CLOSED:
         return;
     }
+}
+
+static void link_event(struct watch *watch, unsigned events)
+{
+    struct link *l = (struct link *) watch;
+    must(l->magic == LINK_MAGIC);
+    if (l->shared && l->state != LINK_CLOSED)
+        l->worker->sharing->event(l, events);
+    else if (l->state != LINK_LENT)
+        unlent_event(l, events);
+    else if (l->on_event)
+        l->on_event(l, events);
 }
 
 static void link_timeout(struct timer *t)

@@ -80,5 +80,10 @@ static inline bool link_is_open(const struct link *l)
 {
     return !l->conn.connecting && !l->securing;
 }
+/* Its peer has sent nothing that was not read, and has not ended it. */
+static inline bool link_silent(const struct link *l)
+{
+    return !conn_readable(&l->conn);
+}
 
 #endif

@@ -65,7 +65,8 @@ struct link_wait *opening_wait_for(struct link_pool *p, const struct link *l)
     return NULL;
 }
 
-void pool_offer(struct link *l, bool opened)
+/* pool_offer, where somebody may wait for l. */
+RARE static void offer_to_waits(struct link *l, bool opened)
 {
     struct link_pool *p = l->pool;
     bool own = opened && p->n_opening_waits > 0;
@@ -96,6 +97,18 @@ void pool_offer(struct link *l, bool opened)
     } while (w && link_unfit(l, l->opened) == EVICT_REASONS);
     share_settle(p);
     if (l->shared && pool_limited(p))
+        pool_serve(p);
+}
+
+void pool_offer(struct link *l, bool opened)
+{
+    struct link_pool *p = l->pool;
+    if (pool_limited(p) || p->n_opening_waits) {
+        offer_to_waits(l, opened);
+        return;
+    }
+    idle_put(l);
+    if (pool_limited(p))
         pool_serve(p);
 }
 
@@ -167,20 +180,11 @@ static bool slot_from_idle(struct link_pool *p)
     return true;
 }
 
-enum acquire pool_try(struct link_pool *p, struct link_wait *w, struct link **out,
-                      enum fault *fault)
+/* pool_try, where no link was to be had at once. limited: because it is others' turn. */
+RARE static enum acquire wait_for_link(struct link_pool *p, struct link_wait *w, bool limited,
+                                       enum fault *fault)
 {
-    pool_refresh(p);
-    p->keyed |= w->announce.n > 0 || w->want_h1;
-    if (!pool_limited(p)) {
-        struct link *l = w->want_fresh ? NULL : share_take(p, w);
-        if (!l && !w->want_fresh)
-            l = idle_take(p, w->must_peek, w);
-        if (l) {
-            link_lend(l);
-            *out = l;
-            return ACQUIRE_READY;
-        }
+    if (!limited) {
         if (share_expected(p)) {
             wait_for_opening(p, w);
             return ACQUIRE_PENDING;
@@ -192,6 +196,25 @@ enum acquire pool_try(struct link_pool *p, struct link_wait *w, struct link **ou
         return ACQUIRE_PENDING;
     *fault = FAULT_POOL_FULL;
     return ACQUIRE_FAULT;
+}
+
+enum acquire pool_try(struct link_pool *p, struct link_wait *w, struct link **out,
+                      enum fault *fault)
+{
+    pool_refresh(p);
+    p->keyed |= w->announce.n > 0 || w->want_h1;
+    bool limited = pool_limited(p);
+    struct link *l = NULL;
+    if (!limited && !w->want_fresh) {
+        l = share_take(p, w);
+        if (!l)
+            l = idle_take(p, w->must_peek, w);
+    }
+    if (!l)
+        return wait_for_link(p, w, limited, fault);
+    link_lend(l);
+    *out = l;
+    return ACQUIRE_READY;
 }
 
 enum acquire pool_acquire(struct pool_worker *pw, struct endpoint *e, struct link_wait *w,

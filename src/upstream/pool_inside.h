@@ -113,7 +113,7 @@ bool slot_take(struct link_pool *p);
 /* Gives it back; the oldest waiter of the endpoint, if any, gets it. */
 void slot_put(struct link_pool *p);
 /* Drops a link and gives its slot back. */
-void link_evict(struct link *l, enum evict_reason reason, bool reset);
+RARE void link_evict(struct link *l, enum evict_reason reason, bool reset);
 /* pool_acquire, from where the endpoint's addresses are known. */
 enum acquire pool_try(struct link_pool *p, struct link_wait *w, struct link **out,
                       enum fault *fault);

@@ -38,6 +38,14 @@ static bool read_route(const struct server *s, struct derived *d, const struct c
            (flat->match.sni.n == 0 || s->snapshot->asks_sni);
 }
 
+/* What is wrong with the route by itself is so with all others around it. */
+static void pass_on(const struct conf_errors *from, struct conf_errors *to)
+{
+    for (size_t i = 0; i < from->n; i++)
+        conf_say(to, from->v[i].pos, "%.*s", STR_ARG(from->v[i].text));
+    to->unsaid += from->unsaid;
+}
+
 /* The routes before and after, and the snapshot. False: it has to go the long way. */
 static bool derive(struct server *s, struct derived *d, const struct live_route *c)
 {
@@ -51,8 +59,10 @@ static bool derive(struct server *s, struct derived *d, const struct live_route 
         return false;
     if (c->was && !read_route(s, d, c->was, &d->confs[0], &d->was))
         return false;
-    if (c->now && !read_route(s, d, c->now, &d->confs[1], &d->now))
+    if (c->now && !read_route(s, d, c->now, &d->confs[1], &d->now)) {
+        pass_on(&d->errors, c->errors);
         return false;
+    }
     if (there)
         change.remove = c->name;
     d->snapshot = snapshot_derive(&file->proxy, &in, &change, &d->errors);

@@ -134,7 +134,7 @@ static void put_place(const struct live_report *r, const struct conf_error *e, s
     struct text pointer = {0};
     if (e->pos.line >= CONF_JSON_LINE) {
         bool sent = r->subject && conf_node_pointer(r->subject, e->pos.line, &pointer);
-        if (sent || conf_node_pointer(r->tree->root, e->pos.line, &pointer)) {
+        if (sent || (r->tree && conf_node_pointer(r->tree->root, e->pos.line, &pointer))) {
             text_add(out, sent ? STR(",\"pointer\":") : STR(",\"configuration_pointer\":"));
             text_add_json(out, text_str(&pointer));
         }

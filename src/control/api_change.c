@@ -69,9 +69,10 @@ static enum hook finish(struct api_call *c, enum live_result result, struct live
     const struct conf_node *u = NULL;
     if (result == LIVE_DONE)
         return c->about.answer(c);
-    if (result == LIVE_INVALID && c->about.endpoint.n)
+    bool tree = result == LIVE_INVALID && report->tree;
+    if (tree && c->about.endpoint.n)
         u = conf_tree_upstream(report->tree, c->arg[0]);
-    if (result == LIVE_INVALID)
+    if (tree)
         report->subject = u ? conf_tree_endpoint(u, c->about.endpoint)
                             : conf_tree_route(report->tree, c->about.route);
     enum hook h = api_refused(c, result, report);

@@ -374,20 +374,27 @@ static bool in_place(struct live *l, struct str name, const json_t *route, const
     return plain && conf_tree_at_top(now, name);
 }
 
-/* What is derived for the route as JSON says it; NULL: it has to go the long way. */
-static void *derive(struct live *l, struct str name, const json_t *route)
+/* What is derived for the route as JSON says it; NULL: report says why it is refused, or it has to
+ * go the long way. */
+static void *derive(struct live *l, struct str name, const json_t *route,
+                    struct live_report *report)
 {
-    struct arena a;
-    struct conf_errors e;
+    struct conf_loaded *read = mem_new(sizeof *read);
     unsigned line = 0;
-    arena_init(&a, NULL, SIZE_MAX);
-    conf_errors_init(&e, &a, l->name);
+    arena_init(&read->arena, NULL, SIZE_MAX);
+    conf_errors_init(&read->errors, &read->arena, arena_str(&read->arena, str_c(l->name)).p);
     struct live_route change = {.name = name, .was = conf_tree_route(live_now(l), name)};
-    change.now = route ? conf_node_of_json(route, &a, &line, &e) : NULL;
-    bool good = e.n == 0 && (change.now || !route);
+    change.now = route ? conf_node_of_json(route, &read->arena, &line, &read->errors) : NULL;
+    change.errors = &read->errors;
+    bool good = read->errors.n == 0 && (change.now || !route);
     void *prepared = good ? l->ops->derive(l->ops_arg, &change) : NULL;
-    conf_errors_fini(&e);
-    arena_fini(&a);
+    if (!prepared && change.now && read->errors.n) {
+        conf_errors_sort(&read->errors);
+        report->loaded = read;
+        report->subject = change.now;
+    } else {
+        conf_loaded_free(read);
+    }
     return prepared;
 }
 
@@ -419,8 +426,12 @@ enum live_result live_change_route(struct live *l, const struct live_order *orde
                                    const json_t *route, struct live_report *report)
 {
     *report = (struct live_report){0};
-    void *prepared =
-        l->ops->derive && in_place(l, name, route, order->list) ? derive(l, name, route) : NULL;
+    bool quick = l->ops->derive && in_place(l, name, route, order->list);
+    void *prepared = quick ? derive(l, name, route, report) : NULL;
+    if (report->loaded) {
+        json_decref(order->list);
+        return LIVE_INVALID;
+    }
     if (!prepared)
         return live_change(l, order, report);
     struct live_pending *p = pending_new(order, prepared);

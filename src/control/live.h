@@ -17,6 +17,7 @@ struct live_route {
     struct str name;
     const struct conf_node *was; /* in use; NULL: nothing */
     const struct conf_node *now; /* NULL: it goes */
+    struct conf_errors *errors;  /* of now by itself: then no other way would make it good */
 };
 
 /* What became of a change. */
@@ -44,7 +45,8 @@ struct live_ops {
     /* Builds what is to run of l, which it takes; nothing changes yet. NULL: *why, l is freed. */
     void *(*prepare)(void *arg, struct conf_loaded *l, char **why);
     /* The same of what is in use but for one route, at a cost that their number has no part in.
-     * NULL: it is none of those that this can do, or not good: prepare knows. */
+     * NULL: change->errors say why not, or else it is none of those that this can do: prepare
+     * knows. */
     void *(*derive)(void *arg, const struct live_route *change);
     /* Puts it to use, or drops it. words: what changes, one a line. */
     void (*use)(void *arg, void *prepared, const char *words);
@@ -83,8 +85,10 @@ struct live {
 
 struct live_report {
     struct conf_loaded *loaded;      /* of LIVE_INVALID: its errors */
-    struct conf_tree *tree;          /* of LIVE_INVALID: what the errors' JSON lines point into */
-    const struct conf_node *subject; /* in tree: what was sent; NULL: nothing was. The caller's */
+    struct conf_tree *tree;          /* of LIVE_INVALID: what the errors' JSON lines point into;
+                                      * NULL: they all point into subject */
+    const struct conf_node *subject; /* what was sent: in tree, the caller's; without a tree in
+                                      * loaded; NULL: nothing was */
     char *why;                       /* of the others; mem_free */
 };
 

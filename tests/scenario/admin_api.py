@@ -110,6 +110,12 @@ def test_errors_have_pointers(t):
     assert "did you mean \"path\"" in r.json["detail"]
     r = t.api("PUT", "/v1/routes/fixed", {"match": "/fixed", "to": "nobody"})
     assert r.status == 422 and r.json["errors"][0]["pointer"] == "/to", r.json
+    alone = r.json["errors"]
+    r = t.api("POST", "/v1/routes", {"name": "pair", "match": "/fixed", "routes": [
+        {"name": "in", "match": "/fixed", "to": "nobody"}]})
+    assert r.status == 422, r
+    assert [e["pointer"] for e in r.json["errors"]] == ["/routes/0/to"], r.json
+    assert r.json["errors"][0]["detail"] == alone[0]["detail"], "judged alone as with all others"
     assert text(t, "/fixed") == b"file"
 
 

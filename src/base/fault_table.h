@@ -26,7 +26,7 @@ FAULT(REQ_TRAILER_LARGE, "trailers_too_large", CLIENT, 431, NEVER, "http_request
 FAULT(REQ_BODY_LARGE, "body_too_large", CLIENT, 413, NEVER, "http_request_denied", "the request body is larger than limits.body of the route")
 FAULT(REQ_EXPECT, "expectation_unknown", CLIENT, 417, NEVER, "http_request_error", "Expect holds something other than 100-continue (RFC 9110 10.1.1)")
 FAULT(REQ_CONNECT, "connect_refused", CLIENT, 405, NEVER, "http_request_denied", "CONNECT is refused unless the route says allow_connect: true")
-FAULT(REQ_MISDIRECTED, "misdirected", CLIENT, 421, NEVER, "http_request_denied", "this listener does not serve the scheme of the request, or its connection proved who the client is for another host or by rules that have changed (RFC 9110 7.4)")
+FAULT(REQ_MISDIRECTED, "misdirected", CLIENT, 421, NEVER, "http_request_denied", "this listener does not serve the scheme of the request (name a proxy in front that says https in clear text in trusted_proxies), or its connection proved who the client is for another host or by rules that have changed (RFC 9110 7.4)")
 FAULT(REQ_TOO_EARLY, "too_early", CLIENT, 425, NEVER, "http_request_denied", "a request of an unsafe method came before the TLS handshake was over and could be a replay; the client may send it again on the same connection (RFC 8470 5.2)")
 FAULT(NO_ROUTE, "no_route", CLIENT, 404, NEVER, "destination_not_found", "no route matches; 'weir explain FILE METHOD URL' shows why")
 FAULT(NO_METHOD, "method_not_allowed", CLIENT, 405, NEVER, "http_request_denied", "a route matches the host and path but not the method")

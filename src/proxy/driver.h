@@ -33,6 +33,8 @@ struct exchange *exchange_of(struct session *s);
 /* The same for a client that is a piece of Weir; leg is attached by the caller before the first
  * wake. */
 struct exchange *exchange_new(struct worker *w, struct snapshot *s);
+/* The peer of the client's connection is a trusted proxy; also before x->peer_trusted says so. */
+bool exchange_peer_trusted(const struct exchange *x);
 /* Frees what exchange_new made, when no step has run. */
 void exchange_discard(struct exchange *x);
 

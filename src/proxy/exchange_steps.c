@@ -57,12 +57,18 @@ static enum fault admit_tls(struct exchange *x)
     return method_safe(x->in->method_id) && !x->in->upgrade.n ? FAULT_OK : FAULT_REQ_TOO_EARLY;
 }
 
+bool exchange_peer_trusted(const struct exchange *x)
+{
+    const struct snapshot *s = x->snapshot;
+    return x->peer_unix ? s->trust_unix : client_ip_trusted(s, x->peer_ip);
+}
+
 /* We come here with a head that is well-formed. We leave when who is asking is known and the
  * rules that hold for every route are met. */
 enum step_verdict step_admit(struct exchange *x)
 {
     const struct snapshot *s = x->snapshot;
-    x->peer_trusted = x->peer_unix ? s->trust_unix : client_ip_trusted(s, x->peer_ip);
+    x->peer_trusted = exchange_peer_trusted(x);
     x->client_ip = client_ip_derive(s, x->peer_ip, x->peer_trusted, &x->in->fields);
     x->client_watch = true;
     x->grpc = (uint8_t) grpc_kind(x->in, NULL);

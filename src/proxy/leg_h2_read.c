@@ -114,11 +114,22 @@ static enum fault add_key(struct head *h, struct arena *a)
                                                                               : FAULT_MEMORY;
 }
 
+/* A proxy that ends TLS, or does not know the scheme of its client, may say https where it speaks
+ * in clear: HAProxy and Envoy do. h2_request_end looks at the scheme when all else is good. */
+static bool may_say_scheme(const struct leg_h2 *h)
+{
+    struct str said = h->reader.scheme;
+    return (str_ieq(said, STR("https")) || str_ieq(said, STR("http"))) &&
+           exchange_peer_trusted(h->leg.x);
+}
+
 static void head_complete(struct leg_h2 *h, bool end_stream)
 {
     struct exchange *x = h->leg.x;
     h->head_read = true;
     enum fault f = h2_request_end(&h->reader, x->in, x->scheme, end_stream);
+    if (f == FAULT_REQ_MISDIRECTED && may_say_scheme(h))
+        f = FAULT_OK;
     if (f == FAULT_OK && x->in->upgrade.n)
         f = add_key(x->in, &x->arena);
     if (f != FAULT_OK) {

@@ -202,6 +202,27 @@ def test_hosts(t):
     assert not t.o.seen("/bad-host")
 
 
+def test_scheme_of_a_proxy_in_front(t):
+    """HAProxy and Envoy say https on clear connections behind them. What a trusted proxy says
+    there is its own business; X-Forwarded-Proto is where it tells of the client."""
+    for trusted, status in (([], 421), (["127.0.0.0/8"], 200)):
+        w = t.simple(listeners=[{"address": t.address(), "h2c": True}], trusted_proxies=trusted)
+        with H2(w.address) as c:
+            path = "/front%d" % status
+            assert c.ask(path=path, scheme="https").status == status, trusted
+            assert c.ask(path=path, scheme="HTTP").status == 200
+            assert c.ask(path=path, scheme="ftp").status == 421
+            assert c.ask(path=path, scheme="https", authority="a b").status == 400
+            s = c.request("POST", path, [("content-length", "5")], b"four", scheme="https")
+            assert c.response(s).reset == h2.PROTOCOL_ERROR or status == 421, c.answers[s]
+            if status == 200:
+                fields = [("x-forwarded-proto", "https")]
+                assert c.ask(path="/told", fields=fields, scheme="https").status == 200
+                assert t.o.await_seen("/told")[-1].get("x-forwarded-proto") == "https"
+        assert t.o.await_seen(path)[-1].get("x-forwarded-proto") == "http"
+        w.stop()
+
+
 def test_targets_as_in_http1(t):
     """One path, normalised by the same code."""
     with client(t) as c:

@@ -92,6 +92,16 @@ def test_haproxy_in_front(t):
     exercise(listen)
 
 
+def test_haproxy_in_front_over_h2(t):
+    """It says https in clear text, whatever its client said; as a trusted proxy it may."""
+    o = t.origin()
+    w = t.simple(o, listeners=[{"address": t.address(), "h2c": True}],
+                 trusted_proxies=["127.0.0.0/8"])
+    listen = t.address()
+    haproxy(t, listen, w.address + " proto h2")
+    exercise(listen)
+
+
 def test_weir_behind_weir(t):
     o = t.origin()
     inner = t.simple(o, trusted_proxies=["127.0.0.0/8"])

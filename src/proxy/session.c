@@ -19,7 +19,7 @@
 
 #define LINGER_BYTES (64u * 1024)
 #define LINGER_TIME (2 * USEC_PER_SEC)
-#define STOPPING_WAIT USEC_PER_SEC /* for the first request, when Weir stops meanwhile */
+#define STOPPING_WAIT USEC_PER_SEC /* for a request that may be the last, when Weir stops */
 
 static void session_free(void *p)
 {
@@ -308,14 +308,23 @@ void session_refuse(struct session *s, enum fault f)
     session_close(s, true);
 }
 
+/* One whose answer had begun before the drain was not told that it is the last one: it may ask once
+ * more, and is told then. */
+static bool untold(const struct session *s)
+{
+    const struct worker *w = s->worker;
+    return w->draining && loop_now(w->loop) < w->drain_until;
+}
+
 void session_resume(struct session *s, bool keep)
 {
     must(s->magic == SESSION_MAGIC && s->state == SESSION_BUSY);
     struct worker *w = s->worker;
     s->x = NULL;
-    /* One that is not told yet that it is the last answer stays, if another process follows. */
-    if (keep && (!w->draining || w->succeeded)) {
+    if (keep && (!w->draining || untold(s))) {
         session_idle(s);
+        if (w->draining && !w->succeeded)
+            timer_set(w->loop, &s->timer, loop_now(w->loop) + STOPPING_WAIT);
         if (s->in || conn_readable(&s->conn))
             session_start_exchange(s);
         return;

@@ -98,6 +98,7 @@ def test_an_answer_that_has_begun(t):
         go.wait(60)
         conn.send(b"half")
     t.o.on("/halves", halves)
+    assert w.get("/before").status == 200
     clients = [w.client() for _ in range(8)]
     heads = []
     for c in clients:
@@ -256,6 +257,7 @@ def test_under_way(t):
 def test_stopped_meanwhile(t):
     """What is under way ends whole, also in a server that itself followed another."""
     w = start(t)
+    assert w.get("/before").status == 200
     assert upgrade(t, w)[0] == 0
     go = threading.Event()
     t.o.on("/held", lambda conn, req: (go.wait(60), conn.reply(body=b"held")))

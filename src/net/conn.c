@@ -5,6 +5,7 @@
  * 2. may_read is false only when the kernel will report new bytes by an edge: after EAGAIN, or a
  *    short read of a socket whose end was not announced. may_write likewise: after EAGAIN, or a
  *    short write (the kernel then saw a full buffer and remembers to tell).
+ *    room_unasked: no write found the socket full yet, and may_write is true.
  * 3. eof is final. broken is final for writing; after a failed write (unread) reads go on until
  *    they fail too: the peer's answer may have arrived before its reset. What it had not ended
  *    before that reset (torn) is never taken for complete.
@@ -22,6 +23,14 @@
 #include "net/sys.h"
 
 #define PIPE_DEFAULT_CAP (64u * 1024) /* what the kernel gives without asking */
+
+void conn_filled(struct conn *c)
+{
+    c->may_write = false;
+    if (c->room_unasked)
+        loop_watch_write(c->loop, &c->watch);
+    c->room_unasked = false;
+}
 
 /* Turns a failed call's errno into an answer; the flags follow. */
 static enum io fail(struct conn *c)
@@ -106,12 +115,12 @@ static enum io plain_writev(struct conn *c, const struct iovec *iov, int n_iov, 
     if (sent >= 0) {
         *n = (size_t) sent;
         if (*n < total)
-            c->may_write = false;
+            conn_filled(c);
         return IO_OK;
     }
     if (errno != EAGAIN)
         return fail(c);
-    c->may_write = false;
+    conn_filled(c);
     return IO_AGAIN;
 }
 
@@ -152,8 +161,9 @@ bool conn_init(struct conn *c, struct loop *loop, int fd, const struct conn_ops 
         .may_read = c->may_read,
         .connecting = c->connecting,
         .may_write = !c->connecting,
+        .room_unasked = c->room_unasked,
     };
-    if (loop_add(loop, &c->watch, fd))
+    if (c->room_unasked ? loop_add_reader(loop, &c->watch, fd) : loop_add(loop, &c->watch, fd))
         return true;
     close(fd);
     return false;
@@ -166,6 +176,7 @@ bool conn_attach(struct conn *c, struct loop *loop)
     if (!loop_add(loop, &c->watch, fd))
         return false;
     c->loop = loop;
+    c->room_unasked = false;
     return true;
 }
 
@@ -393,13 +404,13 @@ enum io conn_splice_out(struct conn *c, struct pipe_pair *p, size_t max, bool mo
         *n = (size_t) sent;
         p->bytes -= *n;
         if (*n < want)
-            c->may_write = false;
+            conn_filled(c);
         return IO_OK;
     }
     if (sent < 0 && errno == EINTR)
         return IO_AGAIN;
     if (sent < 0 && errno != EAGAIN)
         return fail(c);
-    c->may_write = false;
+    conn_filled(c);
     return IO_AGAIN;
 }

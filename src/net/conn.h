@@ -55,11 +55,14 @@ struct conn {
     bool last_short : 1; /* last read returned less than asked for: the socket was empty then */
     bool write_shut : 1; /* shutdown_write was called */
     bool connecting : 1; /* connect(2) in progress */
+    bool room_unasked : 1; /* the loop does not tell of EV_WRITE yet: see conn_filled */
 };
 
 /* Embeds fd (owned from now on, closed on failure) in c, registered with loop; on_event is called
- * after the flags above are updated. The caller zeroes c and sets connecting, may_read and
- * transport before; they are kept. may_write starts true unless connecting. */
+ * after the flags above are updated. The caller zeroes c and sets connecting, may_read,
+ * room_unasked and transport before; they are kept. may_write starts true unless connecting.
+ * room_unasked spares one that is connected, and whose owner does not wait for EV_WRITE before the
+ * first write, an event. */
 bool conn_init(struct conn *c, struct loop *loop, int fd, const struct conn_ops *ops,
                void (*on_event)(struct watch *w, unsigned events))
     __attribute__((warn_unused_result));
@@ -82,6 +85,8 @@ enum io conn_peek(struct conn *c, void *to, size_t max, size_t *n);
 /* Drops the first n bytes, which conn_peek has shown (0: none of them), and lets what is behind
  * them be read. False: broken. */
 bool conn_skip(struct conn *c, size_t n) __attribute__((warn_unused_result));
+/* For transports: a write found the socket full. may_write is false until EV_WRITE. */
+void conn_filled(struct conn *c);
 /* Writes from iov (1 to CONN_IOV_MAX pieces). IO_OK with *n possibly short; IO_AGAIN when nothing
  * could be written. */
 enum io conn_writev(struct conn *c, const struct iovec *iov, int n_iov, size_t *n);

@@ -33,7 +33,7 @@ static void on_event(struct watch *w, unsigned events)
     t.events |= events;
 }
 
-static int open_conn(int domain)
+static int open_conn(int domain, bool room_unasked)
 {
     int fds[2], err;
     memset(&t, 0, sizeof t);
@@ -56,6 +56,7 @@ static int open_conn(int domain)
             assert_true(clock_now() < end);
         close(listener);
     }
+    t.c.room_unasked = room_unasked;
     assert_true(conn_init(&t.c, t.loop, fds[0], &conn_plain, on_event));
     t.peer = fds[1];
     return 0;
@@ -64,13 +65,19 @@ static int open_conn(int domain)
 static int open_unix(void **state)
 {
     (void) state;
-    return open_conn(AF_UNIX);
+    return open_conn(AF_UNIX, false);
+}
+
+static int open_unasked(void **state)
+{
+    (void) state;
+    return open_conn(AF_UNIX, true);
 }
 
 static int open_tcp(void **state)
 {
     (void) state;
-    return open_conn(AF_INET);
+    return open_conn(AF_INET, false);
 }
 
 static int close_all(void **state)
@@ -259,7 +266,12 @@ static void waits_for_room(void **state)
     char *big = mem_new(size), *sink = mem_new(size);
     struct iovec iov[2] = {{big, size / 2}, {big + size / 2, size / 2}};
     enum io r;
-    turn_until(EV_WRITE);
+    if (t.c.room_unasked) {
+        loop_turn(t.loop, 0);
+        assert_int_equal(t.events, 0);
+    } else {
+        turn_until(EV_WRITE);
+    }
     while ((r = conn_writev(&t.c, iov, 2, &n)) == IO_OK)
         sent += n;
     assert_int_equal(r, IO_AGAIN);
@@ -497,6 +509,7 @@ int main(void)
         T(a_reset_behind_an_end_is_an_end),
         U(waits_for_room),
         T(waits_for_room),
+        cmocka_unit_test_setup_teardown(waits_for_room, open_unasked, close_all),
         U(a_closed_peer_breaks_a_write),
         U(knows_when_it_is_quiet),
         U(changes_loops),

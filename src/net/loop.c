@@ -135,6 +135,8 @@ const struct loop_stats *loop_stats(const struct loop *l)
     return &l->stats;
 }
 
+#define READER (EPOLLIN | EPOLLRDHUP | EPOLLET)
+
 static bool add(struct loop *l, struct watch *w, int fd, uint32_t events)
 {
     struct epoll_event ev = {.events = events, .data.ptr = w};
@@ -146,7 +148,18 @@ static bool add(struct loop *l, struct watch *w, int fd, uint32_t events)
 
 bool loop_add(struct loop *l, struct watch *w, int fd)
 {
-    return add(l, w, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+    return add(l, w, fd, READER | EPOLLOUT);
+}
+
+bool loop_add_reader(struct loop *l, struct watch *w, int fd)
+{
+    return add(l, w, fd, READER);
+}
+
+void loop_watch_write(struct loop *l, struct watch *w)
+{
+    struct epoll_event ev = {.events = READER | EPOLLOUT, .data.ptr = w};
+    must(epoll_ctl(l->epoll_fd, EPOLL_CTL_MOD, w->fd, &ev) == 0);
 }
 
 bool loop_add_listener(struct loop *l, struct watch *w, int fd)

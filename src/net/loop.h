@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* loop: one thread's event loop: epoll (each fd registered once, edge-triggered, both directions;
- * loop_add_listener is the exception), timers, a run queue, a late queue, posts from other threads,
- * deferred frees. Order of a turn: wait; events; posts; timers; run queue until empty; late queue
- * (writes) until both are empty; what was queued last, once, and what follows of it; deferred
- * frees. Owned by its thread; only loop_post, loop_stop and loop_wake may be called by others.
- * Knows no HTTP. */
+ * loop_add_listener and loop_add_reader are the exceptions), timers, a run queue, a late queue,
+ * posts from other threads, deferred frees. Order of a turn: wait; events; posts; timers; run
+ * queue until empty; late queue (writes) until both are empty; what was queued last, once, and what
+ * follows of it; deferred frees. Owned by its thread; only loop_post, loop_stop and loop_wake may
+ * be called by others. Knows no HTTP. */
 #ifndef WEIR_NET_LOOP_H
 #define WEIR_NET_LOOP_H
 
@@ -62,6 +62,10 @@ int64_t loop_wall(const struct loop *l);
 uint64_t loop_turn_number(const struct loop *l);
 /* Registers w->fd once, edge-triggered, for READ, WRITE and HUP. False: out of kernel memory. */
 bool loop_add(struct loop *l, struct watch *w, int fd) __attribute__((warn_unused_result));
+/* The same without WRITE, for a socket that has room before its first write anyway. */
+bool loop_add_reader(struct loop *l, struct watch *w, int fd) __attribute__((warn_unused_result));
+/* Adds WRITE to what a reader is told: at once, if there is room by now. */
+void loop_watch_write(struct loop *l, struct watch *w);
 /* Registers a listening socket, level-triggered: an event a turn while connections wait, so that
  * its owner need not ask for one that is not there. False: out of kernel memory. */
 bool loop_add_listener(struct loop *l, struct watch *w, int fd) __attribute__((warn_unused_result));

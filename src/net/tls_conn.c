@@ -73,11 +73,11 @@ static int wire_write(BIO *b, const char *from, int n)
     } while (__builtin_expect(sent < 0 && errno == EINTR, 0));
     if (sent >= 0) {
         if ((size_t) sent < want)
-            c->may_write = false;
+            conn_filled(c);
         return (int) sent;
     }
     if (errno == EAGAIN) {
-        c->may_write = false;
+        conn_filled(c);
         BIO_set_retry_write(b);
         return -1;
     }

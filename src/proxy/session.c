@@ -3,8 +3,8 @@
  * 1. SESSION_IDLE: x is NULL, in is NULL. SESSION_BUSY: x is the one exchange that has the
  *    connection.
  * 2. Every way out goes through session_close; the memory is freed at the end of that turn.
- * 3. in holds bytes only between session_resume and the next exchange's start, and while
- *    SESSION_SNIFF. */
+ * 3. in holds bytes only between session_resume or the first read and the next exchange's start,
+ *    and while SESSION_SNIFF. */
 #include "proxy/session.h"
 
 #include "base/panic.h"
@@ -146,6 +146,30 @@ static void session_begin(struct session *s)
         session_start_exchange(s);
 }
 
+/* Most clients' first request is there when their connection is: it is read without waiting to be
+ * told of it. Who sends none is left as it was; an end or a break will be seen by its event. Where
+ * more wait to be accepted, one wait tells of many; and who had to queue may have left, which the
+ * event tells together with the request. */
+static void session_first_read(struct session *s)
+{
+    size_t n;
+    if (s->state != SESSION_IDLE || s->sniff || s->listener->batch > 1)
+        return;
+    s->in = block_new(&s->worker->buffers);
+    if (!s->in)
+        return;
+    s->conn.may_read = true;
+    if (conn_read(&s->conn, s->in->bytes, block_room(s->in), &n) == IO_OK) {
+        s->in->fill = (uint32_t) n;
+        s->in_at = 0;
+        counter_add(&s->worker->stats->bytes_client_in, n);
+        session_start_exchange(s);
+        return;
+    }
+    block_unref(s->in);
+    s->in = NULL;
+}
+
 static void session_event(struct watch *watch, unsigned events)
 {
     struct session *s = (struct session *) (void *) watch;
@@ -262,6 +286,7 @@ bool session_open(struct listener *l, int fd, const struct addr *peer)
         return false;
     }
     *s = (struct session){.magic = SESSION_MAGIC, .worker = w, .listener = l};
+    s->conn.room_unasked = true;
     if (!conn_init(&s->conn, w->loop, fd, &conn_plain, session_event)) {
         pool_put(&w->sessions, s);
         return false;
@@ -273,8 +298,10 @@ bool session_open(struct listener *l, int fd, const struct addr *peer)
     list_push_back(&w->session_list, &s->node);
     counter_add(&w->stats->connections_open, 1);
     counter_add(&w->stats->connections_total, 1);
-    if (!preface_begin(s))
+    if (!preface_begin(s)) {
         session_greeted(s, false);
+        session_first_read(s);
+    }
     return true;
 }
 

@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "base/panic.h"
+#include "base/test_hooks.h"
 #include "control/health_check.h"
 #include "net/sock.h"
 #include "net/tls.h"
@@ -131,7 +132,7 @@ unsigned engine_workers(int64_t configured)
 static void start_resolver(struct engine *e)
 {
     const char *why = NULL;
-    e->resolver = resolver_new(e->loop, NULL, &why);
+    e->resolver = resolver_new(e->loop, test_hooks_dns(), &why);
     if (!e->resolver)
         log_error("resolver.failed", "host names of endpoints stay unresolved: %s", why);
 }

@@ -55,6 +55,11 @@ void test_hooks_init(void)
         read_call_fail(str_c(getenv("WEIR_CALL_FAIL")));
 }
 
+const char *test_hooks_dns(void)
+{
+    return getenv("WEIR_DNS");
+}
+
 bool test_hooks_call_fails(enum test_call call)
 {
     if ((int) call != test_hooks.call || !test_hooks.call_left ||
@@ -100,6 +105,11 @@ size_t test_hooks_io_max(void)
 uint64_t test_hooks_mem_fail(void)
 {
     return 0;
+}
+
+const char *test_hooks_dns(void)
+{
+    return NULL;
 }
 
 bool test_hooks_call_fails(enum test_call call)

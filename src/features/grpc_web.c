@@ -168,7 +168,8 @@ static struct str trailer_frame(struct arena *a, const struct fields *t)
         for (size_t k = 0; k < name.n; k++)
             *to++ = str_lower(name.p[k]);
         memcpy(to, ": ", 2);
-        memcpy(to + 2, value.p, value.n);
+        if (value.n)
+            memcpy(to + 2, value.p, value.n);
         memcpy(to + 2 + value.n, "\r\n", 2);
         to += value.n + 4;
     }

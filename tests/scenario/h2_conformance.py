@@ -383,8 +383,10 @@ CASES = [
                                                                        STREAM_CLOSED)),
     ("5.1.2", "more streams than allowed", too_many, stream(REFUSED_STREAM)),
     ("5.3.1", "HEADERS that depends on itself", self_dependent, MALFORMED),
-    # h2spec wants an error, after RFC 7540 5.3.1. RFC 9113 5.3.2 took that section out, and for
-    # PRIORITY knows two errors only (6.3): stream 0, and a length other than 5.
+    # The one case that is judged wrong: h2spec wants an error, after RFC 7540 5.3.1. RFC 9113 says
+    # in 5.3.2: "This update to HTTP/2 deprecates the priority signaling defined in RFC 7540
+    # [RFC7540]. The bulk of the text related to priority signals is not included in this
+    # document." What 6.3 kept for PRIORITY are two errors: stream 0, and a length other than 5.
     ("5.3.2", "PRIORITY that depends on itself", raw(priority(1, 1)), pong),
     ("5.4.1", "an invalid PING: GOAWAY and the end", raw(frame(PING, 0, 3, bytes(8))), PROTOCOL),
     ("5.5", "an unknown frame", raw(UNKNOWN), pong),

@@ -96,7 +96,7 @@ def test_truncated_and_never_whole(t):
 
 
 def test_forged(t):
-    """A message with another number, or for another name, is no answer; the real one behind it is."""
+    """A message with another number, or for another name, is no answer; what comes behind it is."""
     def forged(q):
         other = dns.Question(q.message.replace(b"\4name", b"\4evil"), q.tcp)
         return [q.answer([dns.a("192.0.2.1", HUGE)], id_=q.id ^ 1),

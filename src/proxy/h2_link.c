@@ -158,6 +158,8 @@ static void changed(struct h2_conn *c)
     }
     if (h->settings && !c->dead && !c->ending)
         take_settings(h);
+    if (!h->link)
+        return; /* nobody waits for it any more, and somebody else for its place */
     if (h->link->state == LINK_OPENING)
         return arm(h);
     if (nghttp2_session_get_next_stream_id(c->ng) >= LAST_STREAM)

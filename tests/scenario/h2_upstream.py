@@ -577,6 +577,37 @@ def test_min_idle(t):
     w.stop()
 
 
+class SlowToGreet(H2Origin):
+    """Its connections open one after another, slower than it answers."""
+
+    greeting = threading.Lock()
+
+    def begin(self, sock):
+        with self.greeting:
+            threading.Event().wait(0.01)
+        super().begin(sock)
+
+
+def test_a_connection_that_nobody_waits_for_any_more(t):
+    """Whoever had it opened was served by another one meanwhile, and a worker that is at the limit
+    wants its place: it is closed, and that is all."""
+    o = SlowToGreet(t.address(), values={h2.MAX_STREAMS: 1})
+    t.origins.append(o)
+    w = t.start(config(t, o, pool={"max_connections": 3}, workers=2))
+    server = w.server_pid()
+
+    def ask(i):
+        with w.client() as c:
+            return [c.get("/%d-%d" % (i, n)).status for n in range(3 + i % 3)]
+    for _ in range(6):
+        for got in together(12, ask):
+            assert set(got) == {200}, got
+        for c in o.live():  # they are opened anew
+            c.say_goaway(max(c.requests, default=0))
+    assert w.server_pid() == server, w.log()
+    w.stop()
+
+
 def test_alpn(t):
     """auto takes HTTP/2 where the endpoint agrees to it, else HTTP/1.1; h2 insists."""
     ca = tls.authority(t)

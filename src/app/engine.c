@@ -341,6 +341,7 @@ void engine_use_derived(struct engine *e, struct snapshot *s)
 void engine_use(struct engine *e, struct snapshot *s)
 {
     engine_use_derived(e, s);
+    e->trim = true;
     health_checks_use(e->checks, s->upstreams, s->n_upstreams);
     upstream_registry_resolve(e->registry, e->resolver);
 }

@@ -50,7 +50,7 @@ struct engine {
     struct tls_store *tls;
     struct timer tls_timer; /* looks at the files of tls */
     struct health_checks *checks;
-    bool trim;                 /* an old configuration was freed: see every_second */
+    bool trim;                 /* much was freed, by a load: see every_second */
     struct timer second;       /* shares of weight, panic: see upstream_registry_tick */
     struct resolver *resolver; /* NULL: names stay unresolved (said in the log) */
     struct features_running features;

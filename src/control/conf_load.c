@@ -86,6 +86,25 @@ static struct conf_file *read_tree(const struct conf_node *root, const struct fe
     return e->n == 0 && tests_pass(file, features, e) ? file : NULL;
 }
 
+/* The names of the routes of the top level, which have none within, in a; NULL: one of them cannot
+ * be found by it. */
+static const struct str *route_names(const struct conf_file *file, struct arena *a)
+{
+    struct conf_errors e;
+    conf_errors_init(&e, a, NULL);
+    struct flat_routes flat = conf_flatten(&file->proxy, &e);
+    struct str *names = conf_alloc(a, (flat.n + 1) * sizeof *names);
+    const struct route_conf *routes = file->proxy.routes.items;
+    bool good = e.n == 0 && flat.n == file->proxy.routes.n;
+    for (size_t i = 0; good && i < flat.n; i++) {
+        names[i] = flat.v[i].name;
+        good = flat.v[i].conf == &routes[i] && !str_starts(names[i], STR("_"));
+    }
+    mem_free(flat.v);
+    conf_errors_fini(&e);
+    return good ? names : NULL;
+}
+
 /* sparse (NULL: not wanted): the tree of that kind, for who changes a good text, if it can be. */
 static struct conf_file *read_text(struct str text, const struct feature_set *features,
                                    struct conf_errors *e, struct conf_tree **sparse)
@@ -94,8 +113,10 @@ static struct conf_file *read_text(struct str text, const struct feature_set *fe
     arena_init(&tree, NULL, SIZE_MAX);
     struct conf_node *root = conf_lex(text, &tree, e);
     struct conf_file *file = root ? read_tree(root, features, e) : NULL;
-    if (file && sparse)
-        *sparse = conf_tree_sparse(text, e->file, root);
+    if (file && sparse) {
+        const struct str *names = conf_pieces_wants_names(root) ? route_names(file, &tree) : NULL;
+        *sparse = conf_tree_sparse(text, e->file, root, names);
+    }
     arena_fini(&tree);
     return file;
 }

@@ -29,6 +29,16 @@ struct conf_node *conf_node_text(struct arena *tree, struct str key, struct str 
     return n;
 }
 
+void conf_node_name(struct conf_node *map, struct str name, struct arena *tree)
+{
+    struct conf_node *n = conf_node_text(tree, STR("name"), name);
+    n->pos = n->at_key = map->pos;
+    n->next = map->first;
+    map->first = n;
+    map->last = map->last ? map->last : n;
+    map->n++;
+}
+
 struct conf_node *conf_node_copy(const struct conf_node *n, struct arena *tree)
 {
     struct conf_node *to = conf_alloc(tree, sizeof *to);

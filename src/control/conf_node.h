@@ -40,5 +40,7 @@ void conf_node_add(struct conf_node *parent, struct conf_node *n);
 struct conf_node *conf_node_map(struct arena *tree, struct str key);
 /* A text in quotes under that key. */
 struct conf_node *conf_node_text(struct arena *tree, struct str key, struct str text);
+/* Gives a map without a name one, in front, as people write it. */
+void conf_node_name(struct conf_node *map, struct str name, struct arena *tree);
 
 #endif

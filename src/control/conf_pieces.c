@@ -8,6 +8,7 @@
 #include "control/conf_pieces.h"
 
 #include "base/mem.h"
+#include "control/conf_node.h"
 
 struct piece {
     uint32_t at, line; /* the byte that its line begins with; from 1 */
@@ -18,6 +19,7 @@ struct piece {
 struct conf_pieces {
     struct str text; /* owned; empty until it is given */
     struct piece *v; /* one more at the end */
+    char **given;    /* names that the text does not give, owned; NULL: of no route */
     size_t n;
     uint32_t *table;
     size_t mask;
@@ -53,10 +55,18 @@ static unsigned end_of(const struct conf_node *root, unsigned last)
     return end;
 }
 
+/* The name that the text gives it; empty: none. */
+static struct str own_name(const struct conf_node *route)
+{
+    const struct conf_node *name = conf_member(route, "name");
+    return name && name->kind == CONF_SCALAR && !conf_is_null(name) ? name->text : STR("");
+}
+
 static bool suits(const struct conf_node *route, unsigned end)
 {
-    const struct conf_node *name = route->kind == CONF_MAP ? conf_member(route, "name") : NULL;
-    return name && name->kind == CONF_SCALAR && name->text.n && !conf_member(route, "routes") &&
+    /* A name that says nothing would be there twice. */
+    return route->kind == CONF_MAP && !conf_member(route, "routes") &&
+           (own_name(route).n || !conf_member(route, "name")) &&
            lies_in(route, route->pos.line, end);
 }
 
@@ -101,14 +111,16 @@ static void move_to(struct str text, size_t *at, unsigned *line, unsigned wanted
 
 /* Notes where the pieces begin, the last of which ends before line `end`. False: not as wanted. */
 static bool place_all(struct conf_pieces *p, struct str text, const struct conf_node *list,
-                      unsigned end)
+                      const struct str *names, unsigned end)
 {
     size_t at = 0, i = 0;
     unsigned line = 1;
     for (const struct conf_node *r = list->first; r; r = r->next, i++) {
         move_to(text, &at, &line, r->pos.line);
-        p->v[i] = (struct piece){(uint32_t) at, line, hash_of(conf_member(r, "name")->text),
-                                 r->pos.column - 1};
+        struct str own = own_name(r), name = names ? names[i] : own;
+        if (own.n == 0)
+            p->given[i] = mem_strdup(name);
+        p->v[i] = (struct piece){(uint32_t) at, line, hash_of(name), r->pos.column - 1};
         if (line != r->pos.line || !dash_before(text, at, p->v[i].column))
             return false;
         size_t slot = p->v[i].hash & p->mask;
@@ -132,10 +144,27 @@ static bool plain_lines(struct str text)
     return true;
 }
 
-struct conf_pieces *conf_pieces_new(struct str text, const struct conf_node *root)
+/* The text gives each route of list its name. */
+static bool all_named(const struct conf_node *list)
+{
+    for (const struct conf_node *r = list->first; r; r = r->next) {
+        if (own_name(r).n == 0)
+            return false;
+    }
+    return true;
+}
+
+bool conf_pieces_wants_names(const struct conf_node *root)
 {
     const struct conf_node *list = suitable(root);
-    if (!list || !plain_lines(text))
+    return list && !all_named(list);
+}
+
+struct conf_pieces *conf_pieces_new(struct str text, const struct conf_node *root,
+                                    const struct str *names)
+{
+    const struct conf_node *list = suitable(root);
+    if (!list || !plain_lines(text) || (!names && !all_named(list)))
         return NULL;
     struct conf_pieces *p = mem_new(sizeof *p);
     size_t cap = 16;
@@ -144,8 +173,9 @@ struct conf_pieces *conf_pieces_new(struct str text, const struct conf_node *roo
     p->n = list->n;
     p->mask = cap - 1;
     p->v = mem_new((p->n + 1) * sizeof *p->v);
+    p->given = names ? mem_new(p->n * sizeof *p->given) : NULL;
     p->table = mem_new(cap * sizeof *p->table);
-    if (place_all(p, text, list, end_of(root, list->last->pos.line)))
+    if (place_all(p, text, list, names, end_of(root, list->last->pos.line)))
         return p;
     conf_pieces_free(p);
     return NULL;
@@ -155,6 +185,9 @@ void conf_pieces_free(struct conf_pieces *p)
 {
     if (!p)
         return;
+    for (size_t i = 0; p->given && i < p->n; i++)
+        mem_free(p->given[i]);
+    mem_free(p->given);
     mem_free((void *) (uintptr_t) p->text.p);
     mem_free(p->table);
     mem_free(p->v);
@@ -195,6 +228,8 @@ struct conf_node *conf_pieces_read(const struct conf_pieces *p, size_t i, struct
     must(route && e.n == 0); /* it was read as a part of the whole */
     conf_errors_fini(&e);
     move_down(route, p->v[i].line - 1);
+    if (p->given && p->given[i])
+        conf_node_name(route, str_c(p->given[i]), tree);
     return route;
 }
 

@@ -30,7 +30,7 @@ static void assert_pieces(const char *text, size_t n)
     struct conf_node *root = conf_lex(str_c(text), &tree, &e);
     if (!root || e.n)
         fail_msg("%s", conf_errors_print(&e));
-    struct conf_pieces *p = conf_pieces_new(str_c(text), root);
+    struct conf_pieces *p = conf_pieces_new(str_c(text), root, NULL);
     if (!p != !n)
         fail_msg("%s", text);
     size_t i = 0, at;
@@ -78,6 +78,7 @@ static void other_texts_are_left_alone(void **state)
         "routes: [\n{name: a, to: u},\n{name: b, to: u}]\n",
         "{routes: [\n{name: a, to: u}\n]}\n",
         "routes:\n  - to: u\n",
+        "routes:\n  - name: ~\n    to: u\n",
         "routes:\n  - name: a\n    routes:\n      - name: b\n        to: u\n",
         "routes:\n  -\n    name: a\n",
         "routes:\n  - # a\n    name: a\n  - name: b\n",
@@ -100,6 +101,27 @@ static void other_texts_are_left_alone(void **state)
         assert_pieces(texts[i], 0);
 }
 
+/* What a load leaves: names that it gave are in front, as in a whole tree. */
+static void names_are_given(void **state)
+{
+    (void) state;
+    const char *text = "upstreams: {u: [10.0.0.1:80]}\nroutes:\n  - match: /a\n    to: u\n"
+                       "  - name: b\n    match: /b\n    to: u\n  - to: u\n    match: /a\n";
+    struct conf_loaded *l = load_good(text);
+    struct conf_tree *whole = tree_of(text);
+    struct conf_walk a = {0}, b = {0};
+    assert_non_null(l->sparse);
+    conf_tree_give(l->sparse, mem_str(str_c(text)));
+    for (int i = 0; i < 3; i++)
+        assert_same(conf_walk_next(whole, &a, true), conf_walk_next(l->sparse, &b, true));
+    assert_null(conf_walk_next(l->sparse, &b, true));
+    assert_same(conf_tree_route(whole, STR("/a#2")), conf_tree_route(l->sparse, STR("/a#2")));
+    assert_non_null(conf_tree_route(l->sparse, STR("/a")));
+    conf_walk_fini(&b);
+    conf_tree_unref(whole);
+    conf_loaded_free(l);
+}
+
 static void many_are_found(void **state)
 {
     (void) state;
@@ -117,6 +139,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pieces_are_as_the_whole),
         cmocka_unit_test(other_texts_are_left_alone),
+        cmocka_unit_test(names_are_given),
         cmocka_unit_test(many_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -190,17 +190,6 @@ static void spell_upstreams(struct conf_tree *t)
     }
 }
 
-/* Names in front, as people write them. */
-static void give_name(struct conf_tree *t, struct conf_node *route, struct str name)
-{
-    struct conf_node *n = conf_node_text(&t->arena, STR("name"), name);
-    n->pos = n->at_key = route->pos;
-    n->next = route->first;
-    route->first = n;
-    route->last = route->last ? route->last : n;
-    route->n++;
-}
-
 static void name_routes(struct conf_tree *t, const struct schema_list *routes,
                         const struct conf_node *list, const struct flat_route **at)
 {
@@ -211,7 +200,7 @@ static void name_routes(struct conf_tree *t, const struct schema_list *routes,
         if ((*at)->conf != &r[i])
             continue; /* it has only others within */
         if (r[i].name.n == 0 && !str_starts((*at)->name, STR("_")))
-            give_name(t, n, (*at)->name);
+            conf_node_name(n, (*at)->name, &t->arena);
         ++*at;
     }
 }
@@ -315,9 +304,10 @@ static struct conf_node *copy_all(struct conf_tree *t, const struct conf_node *n
     return to;
 }
 
-struct conf_tree *conf_tree_sparse(struct str text, const char *name, const struct conf_node *root)
+struct conf_tree *conf_tree_sparse(struct str text, const char *name, const struct conf_node *root,
+                                   const struct str *names)
 {
-    struct conf_pieces *pieces = conf_pieces_new(text, root);
+    struct conf_pieces *pieces = conf_pieces_new(text, root, names);
     if (!pieces)
         return NULL;
     struct conf_tree *t = tree_new(name);

@@ -37,8 +37,10 @@ struct conf_route_place {
 /* The tree of a text that was loaded under that name before. NULL: it is no configuration. */
 struct conf_tree *conf_tree_new(struct str text, const char *name,
                                 const struct feature_set *features);
-/* The same, sparse, of the tree that a load read the text to; NULL: it is not for conf_pieces. */
-struct conf_tree *conf_tree_sparse(struct str text, const char *name, const struct conf_node *root);
+/* The same, sparse, of the tree that a load read the text to; names: see conf_pieces_new. NULL: it
+ * is not for conf_pieces. */
+struct conf_tree *conf_tree_sparse(struct str text, const char *name, const struct conf_node *root,
+                                   const struct str *names);
 /* Before anything else is done with it: its text, owned from here on. */
 void conf_tree_give(struct conf_tree *sparse, struct str text);
 /* A tree of the same content that may be changed by the functions below; t stays as it is. */

@@ -182,7 +182,7 @@ static struct conf_tree *sparse_of(const char *text)
     conf_errors_init(&e, &a, "t.yaml");
     struct conf_node *root = conf_lex(str_c(text), &a, &e);
     assert_non_null(root);
-    struct conf_tree *t = conf_tree_sparse(str_c(text), "t.yaml", root);
+    struct conf_tree *t = conf_tree_sparse(str_c(text), "t.yaml", root, NULL);
     conf_errors_fini(&e);
     arena_fini(&a);
     assert_non_null(t);

@@ -375,14 +375,28 @@ static void one_drained(struct post *p)
         drain_main(e);
 }
 
+static void one_let_go(struct post *p)
+{
+    int fd;
+    struct str address;
+    struct engine *e = take_post(p, &fd, &address)->engine;
+    mem_free((void *) (uintptr_t) address.p);
+    if (--e->n_listening == 0 && e->on_let_go)
+        e->on_let_go(e->drained_arg);
+}
+
 /* On the worker: says so to the main loop. */
+static void tell_main(struct engine_worker *ew, void (*run)(struct post *p))
+{
+    struct engine_post *m = mem_new(sizeof *m);
+    *m = (struct engine_post){.post.run = run, .ew = ew, .fd = -1};
+    loop_post(ew->engine->loop, &m->post);
+}
+
 static void worker_drained(struct worker *w, void *arg)
 {
     (void) w;
-    struct engine_worker *ew = arg;
-    struct engine_post *m = mem_new(sizeof *m);
-    *m = (struct engine_post){.post.run = one_drained, .ew = ew, .fd = -1};
-    loop_post(ew->engine->loop, &m->post);
+    tell_main(arg, one_drained);
 }
 
 static void drain_here(struct post *p)
@@ -392,6 +406,8 @@ static void drain_here(struct post *p)
     struct engine_worker *ew = take_post(p, &fd, &address);
     mem_free((void *) (uintptr_t) address.p);
     ew->worker->succeeded = ew->engine->succeeded;
+    worker_let_go(ew->worker);
+    tell_main(ew, one_let_go);
     worker_drain(ew->worker, ew->engine->drain_limit, worker_drained, ew);
 }
 
@@ -430,7 +446,7 @@ void engine_drain(struct engine *e, usec_t limit_us, void (*on_drained)(void *ar
     e->on_drained = on_drained;
     e->drained_arg = arg;
     e->drain_limit = limit_us;
-    e->n_draining = e->n_workers;
+    e->n_draining = e->n_listening = e->n_workers;
     for (uint32_t i = 0; i < e->n_workers; i++)
         post(&e->workers[i], drain_here, -1, STR(""));
     if (e->succeeded || e->orphaned) /* the page has a new home, and its streams shall move */

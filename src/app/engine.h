@@ -61,8 +61,9 @@ struct engine {
     bool orphaned;  /* likewise: nobody asks the admin page any more, its address is let go first */
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    uint32_t n_draining;
+    uint32_t n_draining, n_listening;
     _Atomic usec_t drain_limit;
+    void (*on_let_go)(void *arg); /* set before engine_drain, or NULL: no worker accepts any more */
     void (*on_drained)(void *arg);
     void *drained_arg;
 };

@@ -50,7 +50,8 @@ struct server {
     struct task due;                /* obeys what came while a change waited for something */
     struct timer watch;             /* looks at the file, where the configuration says watch */
     struct file_stamp seen, before; /* of the file: the last that was judged, the last look */
-    bool serving;                   /* it has begun to accept */
+    int left;     /* memfd for who follows, until that is told: server_upgrade.c */
+    bool serving; /* it has begun to accept */
     bool stopping, ending, reload_due, stop_due, reopen_due, freeze_due;
 };
 

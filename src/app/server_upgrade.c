@@ -60,19 +60,30 @@ void server_freeze(struct server *s)
     say(s, CHANNEL_FROZEN, 0, memfd_of(facts));
 }
 
+/* No address is listened on any more: the other one may begin. */
+static void let_go(void *arg)
+{
+    struct server *s = arg;
+    log_info("server.retired", "another server follows: exchanges may finish within %llu s",
+             (unsigned long long) (s->upgrade_drain / USEC_PER_SEC));
+    say(s, CHANNEL_RETIRED, (uint32_t) (s->upgrade_drain / USEC_PER_MS), s->left);
+    s->left = -1;
+}
+
 static void retire(struct server *s)
 {
     json_t *marks = json_array();
     health_marks_write(s->engine->checks, marks);
     ticket_marks_write(s->engine->tls, marks);
+    s->left = memfd_of(marks);
     s->page.frozen = true;
-    if (!s->stopping) {
-        s->engine->succeeded = true;
-        server_drain(s, s->upgrade_drain);
+    if (s->stopping) {
+        let_go(s);
+        return;
     }
-    log_info("server.retired", "another server follows: exchanges may finish within %llu s",
-             (unsigned long long) (s->upgrade_drain / USEC_PER_SEC));
-    say(s, CHANNEL_RETIRED, (uint32_t) (s->upgrade_drain / USEC_PER_MS), memfd_of(marks));
+    s->engine->succeeded = true;
+    s->engine->on_let_go = let_go;
+    server_drain(s, s->upgrade_drain);
 }
 
 /* ---- the one that follows -------------------------------------------------------------------- */

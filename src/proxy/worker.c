@@ -183,11 +183,16 @@ static void drain_over(struct timer *t)
 
 #define DRAIN_GRACE (50 * USEC_PER_MS)
 
-void worker_drain(struct worker *w, usec_t limit_us, void (*on_drained)(struct worker *, void *),
-                  void *arg)
+void worker_let_go(struct worker *w)
 {
     list_each_safe(node, &w->listeners)
         listener_close(list_entry(node, struct listener, node));
+}
+
+void worker_drain(struct worker *w, usec_t limit_us, void (*on_drained)(struct worker *, void *),
+                  void *arg)
+{
+    worker_let_go(w);
     w->draining = true;
     list_each(node, &w->session_list) {
         struct session *s = list_entry(node, struct session, node);

@@ -87,6 +87,8 @@ void worker_check_drained(struct worker *w);
  * on_drained is called when nothing is left. */
 void worker_drain(struct worker *w, usec_t limit_us, void (*on_drained)(struct worker *, void *),
                   void *arg);
+/* Worker thread: accepts no more, on any address. */
+void worker_let_go(struct worker *w);
 /* Worker thread: a worker that drains does not wait for idle sessions any more, and for others no
  * longer than limit_us from now. */
 void worker_drain_sooner(struct worker *w, usec_t limit_us);

@@ -199,7 +199,7 @@ void conn_close(struct conn *c)
     if (c->loop)
         loop_forget(c->loop, &c->watch);
     c->watch.fd = -1;
-    sys_call(SYS_close, fd, 0, 0, 0);
+    sys_close(fd);
 }
 
 void conn_reset(struct conn *c)

@@ -127,14 +127,20 @@ int sock_listen(const struct addr *address, int backlog, const char **why)
     return fd;
 }
 
+/* accept4(2). */
+static int take_one(int listen_fd, struct addr *peer)
+{
+    const int flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
+    peer->len = sizeof peer->ss;
+    if (SYS_WATCHED)
+        return accept4(listen_fd, (struct sockaddr *) &peer->ss, &peer->len, flags);
+    return (int) sys_call(SYS_accept4, listen_fd, (long) &peer->ss, (long) &peer->len, flags);
+}
+
 enum io sock_accept(int listen_fd, int *fd, struct addr *peer, bool *exhausted)
 {
     *exhausted = false;
-    peer->len = sizeof peer->ss;
-    *fd = test_call_fails(TEST_accept)
-              ? -1
-              : (int) sys_call(SYS_accept4, listen_fd, (long) &peer->ss, (long) &peer->len,
-                               SOCK_NONBLOCK | SOCK_CLOEXEC);
+    *fd = test_call_fails(TEST_accept) ? -1 : take_one(listen_fd, peer);
     if (*fd >= 0)
         return IO_OK;
     switch (errno) {

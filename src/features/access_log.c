@@ -5,6 +5,7 @@
  * 2. struct log_worker is touched by its worker's thread only. */
 #include "features/access_log.h"
 
+#include "base/bytes16.h"
 #include "base/json.h"
 #include "base/line_writer.h"
 #include "base/mem.h"
@@ -146,7 +147,7 @@ static char *put_outcome(char *at, const struct exchange *x)
     NUMBER(at, ",\"status\":", exchange_status(x));
     struct str reason = str_c(fault_name(x->fault));
     at = JSON_LIT(at, ",\"reason\":\"");
-    at = (char *) memcpy(at, reason.p, reason.n) + reason.n;
+    at = bytes_put(at, reason.p, reason.n);
     *at++ = '"';
     NUMBER(at, ",\"bytes_in\":", x->client ? x->client->bytes_in : 0);
     NUMBER(at, ",\"bytes_out\":", x->client ? x->client->bytes_out : 0);

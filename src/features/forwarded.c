@@ -7,40 +7,35 @@
 #include "features/forwarded.h"
 
 #include "base/bytes16.h"
+#include "base/json.h"
 #include "features/registry.h"
 #include "proxy/client_ip.h"
 #include "proxy/exchange.h"
 
 #define IP_ROOM 46u /* what ip_print may write */
-
-/* Fields as they will be sent, one behind the other, so that they go into the head at once. */
-struct lines {
-    struct fields *out;
-    char *at; /* where the next one comes */
-};
-
-/* Most bytes of the lines but for the values: names, ": " and CRLF. */
+/* All that is not a value in the lines of tell_first. */
 #define LINES_ROOM                                                                                 \
-    (sizeof("X-Forwarded-For: \r\nX-Forwarded-Host: \r\nX-Forwarded-Proto: \r\nX-Real-IP: \r\n"))
+    sizeof("X-Forwarded-For: \r\nX-Forwarded-Host: \r\nX-Forwarded-Proto: \r\nX-Real-IP: \r\n")
 
-/* Where id is a constant, so are the bytes of its name. */
-__attribute__((always_inline)) static inline bool add(struct lines *l, enum field_id id,
-                                                      struct str value)
+/* False: whoever it is came by a unix socket, and nobody said more. */
+static bool ip_known(struct ip ip)
 {
-    struct str name = field_name(id);
-    char *line = l->at, *at = bytes_put(line, name.p, name.n);
-    memcpy(at, ": ", 2);
-    at = bytes_put(at + 2, value.p, value.n);
-    memcpy(at, "\r\n", 2);
-    l->at = at + 2;
-    return fields_add_line(l->out, id, str_of(line, (size_t) (l->at - line)));
+    static const struct ip none;
+    return memcmp(&ip, &none, sizeof(ip)) != 0;
+}
+
+/* The text of ip in the exchange's arena; p is NULL when refused. */
+static struct str ip_text(struct exchange *x, struct ip ip)
+{
+    char *at = arena_alloc(&x->arena, IP_ROOM);
+    return at ? str_of(at, ip_print(ip, at)) : (struct str){NULL, 0};
 }
 
 /* One element of Forwarded: for, host and proto, quoted where they are no tokens (RFC 7239 4). */
 static struct str element(struct exchange *x, struct ip from, struct str peer)
 {
     struct str host = x->in->authority;
-    bool known = peer.n > 0;
+    bool known = ip_known(from);
     bool v6 = known && !ip_is_v4(from);
     struct str mark = field_name_valid(host) ? STR("") : STR("\"");
     struct str parts[] = {
@@ -63,82 +58,108 @@ static bool may_follow(enum field_id id, struct str list)
     return id != FIELD_FORWARDED || client_ip_forwarded_valid(list);
 }
 
-/* value behind what a trusted peer sent as field id, if that is well-formed; p is NULL when there
- * is no memory. */
-static struct str behind(struct exchange *x, enum field_id id, struct str value)
-{
-    struct str before = fields_joined(&x->out->fields, id);
-    if (!before.p || !may_follow(id, before))
-        return before.p ? value : before;
-    struct str parts[] = {before, STR(", "), value};
-    return arena_join(&x->arena, parts, 3);
-}
-
-/* Sets field id of the outbound head to value; keep: behind what a trusted peer sent. */
+/* Sets field id of the outbound head to value; keep: behind what a trusted peer sent, if that is
+ * well-formed. */
 static bool extend(struct exchange *x, enum field_id id, struct str value, bool keep)
 {
     struct fields *out = &x->out->fields;
-    if (keep && fields_has(out, id))
-        value = behind(x, id, value);
     if (!value.p)
         return false;
+    if (!fields_has(out, id))
+        return fields_add_id(out, id, value);
+    struct str before = keep ? fields_joined(out, id) : STR("");
+    if (!before.p)
+        return false;
+    if (keep && may_follow(id, before)) {
+        struct str parts[] = {before, STR(", "), value};
+        value = arena_join(&x->arena, parts, 3);
+        if (!value.p)
+            return false;
+    }
     fields_remove_id(out, id);
     return fields_add_id(out, id, value);
 }
 
-/* The same for a value that has a place among the lines, when it is all there is to say. */
-static bool extend_line(struct exchange *x, struct lines *l, enum field_id id, struct str value,
-                        bool keep)
-{
-    return fields_has(l->out, id) ? extend(x, id, value, keep) : add(l, id, value);
-}
-
 /* Sets field id unless a trusted peer has said it already. */
-static bool supply(struct lines *l, enum field_id id, struct str value, bool keep)
+static bool supply(struct exchange *x, enum field_id id, struct str value, bool keep)
 {
-    if (fields_has(l->out, id)) {
+    struct fields *out = &x->out->fields;
+    if (fields_has(out, id)) {
         if (keep)
             return true;
-        fields_remove_id(l->out, id);
+        fields_remove_id(out, id);
     }
-    return value.n == 0 || add(l, id, value);
+    if (!value.n)
+        return true;
+    return fields_add_id(out, id, value);
 }
 
-static bool x_forwarded(struct exchange *x, struct lines *l, struct str from, bool keep)
+static bool x_forwarded(struct exchange *x, struct str from, bool keep)
 {
-    if (from.n && !extend_line(x, l, FIELD_X_FORWARDED_FOR, from, keep))
+    struct fields *out = &x->out->fields;
+    if (from.n && !extend(x, FIELD_X_FORWARDED_FOR, from, keep))
         return false;
     if (!from.n && !keep)
-        fields_remove_id(l->out, FIELD_X_FORWARDED_FOR);
-    return supply(l, FIELD_X_FORWARDED_HOST, x->in->authority, keep) &&
-           supply(l, FIELD_X_FORWARDED_PROTO, x->in->scheme, keep);
+        fields_remove_id(out, FIELD_X_FORWARDED_FOR);
+    return supply(x, FIELD_X_FORWARDED_HOST, x->in->authority, keep) &&
+           supply(x, FIELD_X_FORWARDED_PROTO, x->in->scheme, keep);
 }
 
-/* The text of ip; empty when there is none. */
-static struct str ip_text(struct ip ip, char room[IP_ROOM])
+/* What is said on top of what stands there already, or as Forwarded. */
+static bool tell_more(struct exchange *x, const struct forwarded_conf *conf, struct ip from,
+                      bool keep)
 {
-    static const struct ip none;
-    bool known = memcmp(&ip, &none, sizeof(ip)) != 0;
-    return str_of(room, known ? ip_print(ip, room) : 0);
-}
-
-static bool tell(struct exchange *x, const struct forwarded_conf *conf)
-{
-    bool keep = x->peer_trusted && conf->policy == FORWARDED_APPEND;
-    char *room = arena_alloc(&x->arena, 2 * IP_ROOM + LINES_ROOM + 2 * IP_ROOM +
-                                            x->in->authority.n + x->in->scheme.n);
-    if (!room)
-        return false;
-    struct lines l = {&x->out->fields, room + 2 * IP_ROOM};
-    /* With nothing kept, a trusted peer's own address would hide the client's: say the derived. */
-    struct ip from = keep ? x->peer_ip : x->client_ip;
-    struct str text = ip_text(from, room);
-    struct str real = keep ? ip_text(x->client_ip, room + IP_ROOM) : text;
-    bool fine = !conf->x_forwarded || x_forwarded(x, &l, text, keep);
-    if (fine && conf->x_real_ip && real.n)
-        fine = supply(&l, FIELD_X_REAL_IP, real, false);
+    struct str text = ip_known(from) ? ip_text(x, from) : STR("");
+    bool fine = text.p != NULL;
+    if (fine && conf->x_forwarded)
+        fine = x_forwarded(x, text, keep);
+    if (fine && conf->x_real_ip && ip_known(x->client_ip)) {
+        struct str real = keep ? ip_text(x, x->client_ip) : text;
+        fine = real.p && supply(x, FIELD_X_REAL_IP, real, false);
+    }
     if (fine && conf->forwarded)
         fine = extend(x, FIELD_FORWARDED, element(x, from, text), keep);
+    return fine;
+}
+
+/* Appends the line of a known field that begins at line and is to end at *at. */
+static inline bool end_line(struct fields *out, enum field_id id, const char *line, char **at)
+{
+    *at = JSON_LIT(*at, "\r\n");
+    return fields_add_line(out, id, str_of(line, (size_t) (*at - line)));
+}
+
+/* The same where nothing stands there, as nearly always: lines that are ready to be sent, one
+ * behind the other. */
+static bool tell_first(struct exchange *x, const struct forwarded_conf *conf, struct ip from)
+{
+    struct fields *out = &x->out->fields;
+    struct str host = x->in->authority, scheme = x->in->scheme;
+    char *line = arena_alloc(&x->arena, LINES_ROOM + 2 * IP_ROOM + host.n + scheme.n), *at = line;
+    struct str text = STR("");
+    bool fine = line != NULL;
+    if (fine && conf->x_forwarded && ip_known(from)) {
+        at = JSON_LIT(line, "X-Forwarded-For: ");
+        text = str_of(at, ip_print(from, at));
+        at += text.n;
+        fine = end_line(out, FIELD_X_FORWARDED_FOR, line, &at);
+    }
+    if (fine && conf->x_forwarded && host.n) {
+        at = JSON_LIT(line = at, "X-Forwarded-Host: ");
+        at = bytes_put(at, host.p, host.n);
+        fine = end_line(out, FIELD_X_FORWARDED_HOST, line, &at);
+    }
+    if (fine && conf->x_forwarded && scheme.n) {
+        at = JSON_LIT(line = at, "X-Forwarded-Proto: ");
+        at = bytes_put(at, scheme.p, scheme.n);
+        fine = end_line(out, FIELD_X_FORWARDED_PROTO, line, &at);
+    }
+    if (fine && conf->x_real_ip && ip_known(x->client_ip)) {
+        at = JSON_LIT(line = at, "X-Real-IP: ");
+        bool same = text.n && memcmp(&from, &x->client_ip, sizeof(from)) == 0;
+        at = same ? bytes_put(at, text.p, text.n) : at + ip_print(x->client_ip, at);
+        fine = end_line(out, FIELD_X_REAL_IP, line, &at);
+    }
     return fine;
 }
 
@@ -146,7 +167,12 @@ static enum hook on_send(struct exchange *x, void *slot, struct attempt *a)
 {
     (void) slot;
     (void) a;
-    if (tell(x, x->route->feature_conf[FEATURE_FORWARDED]))
+    const struct forwarded_conf *conf = x->route->feature_conf[FEATURE_FORWARDED];
+    bool keep = x->peer_trusted && conf->policy == FORWARDED_APPEND;
+    /* With nothing kept, a trusted peer's own address would hide the client's: say the derived. */
+    struct ip from = keep ? x->peer_ip : x->client_ip;
+    bool more = conf->forwarded || (x->out->fields.present & FIELDS_FORWARDING);
+    if (more ? tell_more(x, conf, from, keep) : tell_first(x, conf, from))
         return HOOK_PASS;
     exchange_fail(x, FAULT_MEMORY);
     return HOOK_FAIL;

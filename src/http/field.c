@@ -232,17 +232,17 @@ uint32_t fields_remove_mask(struct fields *f, uint64_t mask)
     mask &= ~(UINT64_C(1) << FIELD_OTHER);
     if (!(f->present & mask))
         return 0;
-    uint32_t kept = 0, before = f->n;
-    for (uint32_t i = 0; i < before; i++) {
-        if ((mask >> f->v[i].id) & 1)
-            continue;
-        if (kept != i)
-            f->v[kept] = f->v[i];
-        kept++;
-    }
-    f->n = kept;
+    struct field *x = f->v, *end = f->v + f->n;
+    while (!((mask >> x->id) & 1))
+        x++; /* one is there */
+    struct field *to = x;
+    while (++x < end)
+        if (!((mask >> x->id) & 1))
+            *to++ = *x;
+    uint32_t removed = (uint32_t) (end - to);
+    f->n -= removed;
     f->present &= ~mask;
-    return before - kept;
+    return removed;
 }
 
 void fields_remove_if(struct fields *f, bool (*gone)(const struct field *x, void *arg), void *arg)

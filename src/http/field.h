@@ -37,22 +37,25 @@ struct fields {
     struct arena *arena; /* where v grows */
 };
 
+#define FIELD_BIT(id) (UINT64_C(1) << FIELD_##id)
+/* By which upstreams are told who asked. */
+#define FIELDS_FORWARDING                                                                          \
+    (FIELD_BIT(FORWARDED) | FIELD_BIT(X_FORWARDED_FOR) | FIELD_BIT(X_FORWARDED_HOST) |             \
+     FIELD_BIT(X_FORWARDED_PROTO) | FIELD_BIT(X_REAL_IP))
 /* Known names that no trailer section may hold: framing, routing, authentication, request
  * modifiers, what describes the content (RFC 9110 6.5.1), and what Weir itself sets. */
-#define FIELD_BIT(id) (UINT64_C(1) << FIELD_##id)
 #define FIELDS_NOT_IN_TRAILERS                                                                     \
     (FIELD_BIT(HOST) | FIELD_BIT(CONNECTION) | FIELD_BIT(CONTENT_LENGTH) |                         \
      FIELD_BIT(TRANSFER_ENCODING) | FIELD_BIT(TE) | FIELD_BIT(TRAILER) | FIELD_BIT(UPGRADE) |      \
      FIELD_BIT(KEEP_ALIVE) | FIELD_BIT(PROXY_CONNECTION) | FIELD_BIT(PROXY_AUTHENTICATE) |         \
      FIELD_BIT(PROXY_AUTHORIZATION) | FIELD_BIT(HTTP2_SETTINGS) | FIELD_BIT(EXPECT) |              \
-     FIELD_BIT(VIA) | FIELD_BIT(DATE) | FIELD_BIT(MAX_FORWARDS) | FIELD_BIT(FORWARDED) |           \
-     FIELD_BIT(X_FORWARDED_FOR) | FIELD_BIT(X_FORWARDED_HOST) | FIELD_BIT(X_FORWARDED_PROTO) |     \
-     FIELD_BIT(X_REAL_IP) | FIELD_BIT(X_REQUEST_ID) | FIELD_BIT(CONTENT_TYPE) |                    \
-     FIELD_BIT(CONTENT_ENCODING) | FIELD_BIT(CONTENT_RANGE) | FIELD_BIT(AUTHORIZATION) |           \
-     FIELD_BIT(WWW_AUTHENTICATE) | FIELD_BIT(COOKIE) | FIELD_BIT(SET_COOKIE) |                     \
-     FIELD_BIT(CACHE_CONTROL) | FIELD_BIT(EXPIRES) | FIELD_BIT(VARY) | FIELD_BIT(LOCATION) |       \
-     FIELD_BIT(RETRY_AFTER) | FIELD_BIT(AGE) | FIELD_BIT(RANGE) | FIELD_BIT(IF_NONE_MATCH) |       \
-     FIELD_BIT(IF_MODIFIED_SINCE) | FIELD_BIT(TRACEPARENT))
+     FIELD_BIT(VIA) | FIELD_BIT(DATE) | FIELD_BIT(MAX_FORWARDS) | FIELDS_FORWARDING |              \
+     FIELD_BIT(X_REQUEST_ID) | FIELD_BIT(CONTENT_TYPE) | FIELD_BIT(CONTENT_ENCODING) |             \
+     FIELD_BIT(CONTENT_RANGE) | FIELD_BIT(AUTHORIZATION) | FIELD_BIT(WWW_AUTHENTICATE) |           \
+     FIELD_BIT(COOKIE) | FIELD_BIT(SET_COOKIE) | FIELD_BIT(CACHE_CONTROL) | FIELD_BIT(EXPIRES) |   \
+     FIELD_BIT(VARY) | FIELD_BIT(LOCATION) | FIELD_BIT(RETRY_AFTER) | FIELD_BIT(AGE) |             \
+     FIELD_BIT(RANGE) | FIELD_BIT(IF_NONE_MATCH) | FIELD_BIT(IF_MODIFIED_SINCE) |                  \
+     FIELD_BIT(TRACEPARENT))
 
 /* Empty, growing in arena. */
 static inline void fields_init(struct fields *f, struct arena *arena)

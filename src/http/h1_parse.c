@@ -208,14 +208,15 @@ static enum fault parse_fields(struct fields *f, const char **at, const char *en
     while (end - p >= 2 && *p != '\r') {
         if (f->n >= max)
             return *p == '\n' ? blame->line_end : blame->large;
-        const char *odd = p;
-        p = plain_field(f, odd, end);
-        if (p)
-            continue;
-        enum fault bad = parse_odd_field(f, &odd, end, blame);
-        if (bad)
-            return bad;
-        p = odd;
+        const char *behind = plain_field(f, p, end);
+        if (!behind) {
+            *at = p;
+            enum fault bad = parse_odd_field(f, at, end, blame);
+            if (bad)
+                return bad;
+            behind = *at;
+        }
+        p = behind;
     }
     *at = p + 2;
     return line_ends(p, end) ? FAULT_OK : blame->line_end;

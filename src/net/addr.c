@@ -11,22 +11,20 @@
 
 /* ---- IP addresses ---------------------------------------------------------------------------- */
 
-/* A number below 256 in decimal with a dot behind it, filled up to four bytes. */
-#define DOTTED(v)                                                                                  \
+/* A number below 256 in decimal, in the first of four bytes; the last one says in how many. */
+#define NUMBER(v)                                                                                  \
     {                                                                                              \
         '0' + ((v) > 99  ? (v) / 100                                                               \
                : (v) > 9 ? (v) / 10                                                                \
                          : (v)),                                                                   \
-            (v) > 99  ? '0' + (v) / 10 % 10                                                        \
-            : (v) > 9 ? '0' + (v) % 10                                                             \
-                      : '.',                                                                       \
-            (v) > 99 ? '0' + (v) % 10 : '.', '.'                                                   \
+            '0' + ((v) > 99 ? (v) / 10 % 10 : (v) % 10), '0' + (v) % 10,                           \
+            1 + ((v) > 9) + ((v) > 99)                                                             \
     }
-#define DOTTED4(v) DOTTED(v), DOTTED((v) + 1), DOTTED((v) + 2), DOTTED((v) + 3)
-#define DOTTED16(v) DOTTED4(v), DOTTED4((v) + 4), DOTTED4((v) + 8), DOTTED4((v) + 12)
-#define DOTTED64(v) DOTTED16(v), DOTTED16((v) + 16), DOTTED16((v) + 32), DOTTED16((v) + 48)
+#define NUMBER4(v) NUMBER(v), NUMBER((v) + 1), NUMBER((v) + 2), NUMBER((v) + 3)
+#define NUMBER16(v) NUMBER4(v), NUMBER4((v) + 4), NUMBER4((v) + 8), NUMBER4((v) + 12)
+#define NUMBER64(v) NUMBER16(v), NUMBER16((v) + 16), NUMBER16((v) + 32), NUMBER16((v) + 48)
 
-static const char dotted[256][4] = {DOTTED64(0), DOTTED64(64), DOTTED64(128), DOTTED64(192)};
+static const char numbers[256][4] = {NUMBER64(0), NUMBER64(64), NUMBER64(128), NUMBER64(192)};
 
 size_t ip_print(struct ip ip, char out[46])
 {
@@ -38,9 +36,10 @@ size_t ip_print(struct ip ip, char out[46])
     /* By a table: X-Forwarded-For prints one for each request. */
     size_t n = 0;
     for (unsigned i = 12; i < 16; i++) {
-        uint8_t v = ip.b[i];
-        memcpy(out + n, dotted[v], 4);
-        n += 2u + (v > 9) + (v > 99);
+        const char *number = numbers[ip.b[i]];
+        memcpy(out + n, number, 4);
+        n += (size_t) number[3];
+        out[n++] = '.';
     }
     out[--n] = '\0';
     return n;

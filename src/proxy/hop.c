@@ -14,9 +14,6 @@
     (BIT(CONNECTION) | BIT(PROXY_CONNECTION) | BIT(KEEP_ALIVE) | BIT(PROXY_AUTHENTICATE) |         \
      BIT(PROXY_AUTHORIZATION) | BIT(TE) | BIT(TRANSFER_ENCODING) | BIT(UPGRADE) |                  \
      BIT(HTTP2_SETTINGS) | BIT(CONTENT_LENGTH))
-#define FORWARDING_FIELDS                                                                          \
-    (BIT(FORWARDED) | BIT(X_FORWARDED_FOR) | BIT(X_FORWARDED_HOST) | BIT(X_FORWARDED_PROTO) |      \
-     BIT(X_REAL_IP))
 /* A Connection option cannot name these: without them the message would mean something else. */
 #define UNNAMEABLE                                                                                 \
     (BIT(HOST) | BIT(CONTENT_LENGTH) | BIT(TRANSFER_ENCODING) | BIT(AUTHORIZATION) |               \
@@ -24,7 +21,7 @@
      BIT(EXPECT) | BIT(CACHE_CONTROL) | BIT(VIA))
 /* RFC 9110 6.5.1: framing, routing, request modifiers, authentication, control data, content
  * format. */
-#define NO_TRAILER (HOP_FIELDS | FORWARDING_FIELDS | FIELDS_NOT_IN_TRAILERS | BIT(PROXY_STATUS))
+#define NO_TRAILER (HOP_FIELDS | FIELDS_FORWARDING | FIELDS_NOT_IN_TRAILERS | BIT(PROXY_STATUS))
 #define LOOP_MAX 8
 
 /* A name that some backends read as one of Weir's own because they fold '_' to '-'. */
@@ -97,7 +94,7 @@ static uint64_t staying(const struct exchange *x)
 {
     const struct head *in = x->in;
     bool counted = in->method_id == METHOD_OPTIONS || in->method_id == METHOD_TRACE;
-    uint64_t stay = x->peer_trusted ? 0 : FORWARDING_FIELDS;
+    uint64_t stay = x->peer_trusted ? 0 : FIELDS_FORWARDING;
     stay |= (uint64_t) (in->body != BODY_CHUNKED) << FIELD_TRAILER;
     stay |= (uint64_t) counted << FIELD_MAX_FORWARDS;
     stay |= (uint64_t) !in->expect_continue << FIELD_EXPECT;

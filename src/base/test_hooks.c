@@ -5,8 +5,10 @@
 #include "base/test_hooks.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/str.h"
 
@@ -53,6 +55,23 @@ void test_hooks_init(void)
     test_hooks_set(from_environment("WEIR_IO_MAX"), from_environment("WEIR_MEM_FAIL"));
     if (!atomic_exchange(&done, true))
         read_call_fail(str_c(getenv("WEIR_CALL_FAIL")));
+}
+
+int64_t test_hooks_wall(void)
+{
+    const char *path = getenv("WEIR_WALL");
+    char text[32] = "";
+    uint64_t seconds = 0;
+    int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (fd < 0)
+        return 0;
+    ssize_t n = read(fd, text, sizeof text);
+    close(fd);
+    struct str s = str_of(text, n > 0 ? (size_t) n : 0);
+    bool back = str_starts(s, STR("-"));
+    return str_to_u64(back ? str_sub(s, 1, s.n) : s, &seconds)
+               ? (back ? -1 : 1) * (int64_t) seconds * 1000000
+               : 0;
 }
 
 const char *test_hooks_dns(void)
@@ -103,6 +122,11 @@ size_t test_hooks_io_max(void)
 }
 
 uint64_t test_hooks_mem_fail(void)
+{
+    return 0;
+}
+
+int64_t test_hooks_wall(void)
 {
     return 0;
 }

@@ -2,8 +2,9 @@
 /* test_hooks: forced bad luck for the scenario suite, process-wide, in debug builds only:
  * WEIR_IO_MAX=n limits every read, write and splice to n bytes; WEIR_MEM_FAIL=n refuses each
  * n-th charge of an account; WEIR_CALL_FAIL=name:n:errno makes the n-th such system call of the
- * process fail, once; WEIR_DNS=address:port is asked for host names. Set once before threads
- * start; any thread reads. Release builds never look at the environment and pay nothing. */
+ * process fail, once; WEIR_DNS=address:port is asked for host names; the file WEIR_WALL holds by
+ * how many seconds the wall clock is wrong. Set once before threads start; any thread reads.
+ * Release builds never look at the environment and pay nothing. */
 #ifndef WEIR_BASE_TEST_HOOKS_H
 #define WEIR_BASE_TEST_HOOKS_H
 
@@ -36,6 +37,8 @@ enum test_call {
 
 /* Of the DNS server to ask; NULL: the system's. */
 const char *test_hooks_dns(void);
+/* Microseconds by which the wall clock is wrong now. */
+int64_t test_hooks_wall(void);
 /* This call is the one that is to fail: errno is set. */
 bool test_hooks_call_fails(enum test_call call);
 

@@ -72,6 +72,21 @@ def test_expired_and_revoked(t):
     assert "revoked" in tls.refused(w.address, cert=t.bob).lower()
 
 
+def test_verify_depth(t):
+    """So many certificates may be between a client's and the authority's; one more is refused."""
+    t.not_in("onebyte", "an alert that does not leave at once is not waited for")
+    middle = t.clients.sign("middle", ca=True)
+    lower = middle.sign("lower", ca=True)
+    near, far = (ca.sign(n, [n], client=True) for ca, n in ((middle, "near"), (lower, "far")))
+    for depth, good, bad in ((0, [t.alice], [near, far]), (1, [t.alice, near], [far]),
+                             (None, [t.alice, near, far], [])):
+        w = start(t, client_auth=auth(t, **({} if depth is None else {"verify_depth": depth})))
+        for cert in good:
+            assert ask(w, "/depth", cert).status == 200, (depth, cert.cert)
+        for cert in bad:
+            assert "alert" in tls.refused(w.address, cert=cert).lower(), (depth, cert.cert)
+
+
 def test_requested(t):
     w = start(t, client_auth=auth(t, "request"))
     assert ask(w, "/none", None, fields=FORGED).status == 200

@@ -68,7 +68,7 @@ ifeq ($(BUILD)$(SAN),build)
 LTO ?= $(findstring gcc,$(notdir $(CC)))
 endif
 ifneq ($(LTO),)
-OPT   := $(OPT) -flto -ffat-lto-objects
+OPT   := $(OPT) $(if $(filter generate,$(PROFILE)),,-flto -ffat-lto-objects)
 # What is cleared is some hundred bytes at a time, for which `rep stos` takes longest to start.
 ifeq ($(shell uname -m),x86_64)
 OPT   := $(OPT) -mmemset-strategy=unrolled_loop:128:noalign,libcall:-1:noalign
@@ -82,6 +82,18 @@ HOT   := -O3 --param max-inline-insns-auto=150 --param max-inline-insns-single=4
 WHOLE := -O3 -flto=auto
 PLAIN := -fno-lto
 endif
+# PROFILE is set by `make release` alone. `generate`: the program counts what it does, into a file
+# beside each object of the floors that a request passes; `use`: these are built by the counts. What
+# never happened is built as if nothing were known of it, not for the least size. Loops are left as
+# they are: most run a few times.
+ifeq ($(PROFILE),generate)
+HOT   := $(HOT) -fprofile-generate -fprofile-update=prefer-atomic
+WHOLE := -fprofile-generate
+endif
+ifeq ($(PROFILE),use)
+HOT   := $(HOT) -fprofile-use -fprofile-partial-training -fprofile-correction \
+         -fno-tree-vectorize -fno-unroll-loops -fno-peel-loops -Wno-missing-profile
+endif
 CFLAGS  ?=
 LDFLAGS ?=
 COMPILE := -std=gnu11 $(WARN) $(SHAPE) $(OPT) -D_GNU_SOURCE -DPCRE2_CODE_UNIT_WIDTH=8 \
@@ -94,13 +106,35 @@ LIBS     = $(PKG_LIBS) -lm
 PRODUCTS := $(call archive,$(FLOORS)) $(if $(HAS_MAIN),$(BUILD)/weir) \
             $(if $(EMBED),$(BUILD)/libweir.a $(BUILD)/libweir.so $(BUILD)/weir.pc)
 
-.PHONY: all demo unit test check asan tsan fuzz bench docs install clean help FORCE
+.PHONY: all release demo unit test check asan tsan fuzz bench docs install clean help FORCE
 .PHONY: $(FLOORS:%=unit-%) unit-build scenario examples fuzz-build soak
 .SECONDARY:
 all: $(PRODUCTS)
 
 $(BUILD)/weir: $(call object,src/app/main.c) $(call archive,$(FLOORS))
 	$(CC) $(LINK) $(WHOLE) -o $@ $< $(call group,$(FLOORS)) $(LIBS)
+
+# The release build is made twice: as a program that counts what it does, which bench/train puts to
+# work, and then by these counts. Whatever changes, what was counted is void. Warnings are errors in
+# the plain build only: here gcc also gives some of paths that it only now thinks likely.
+RELEASE := $(BUILD)/release
+TRAINERS := python3 openssl h2load nghttpd
+release: $(RELEASE)/trained
+	$(MAKE) BUILD=$(RELEASE) LTO=gcc PROFILE=use WERROR= all
+$(RELEASE)/trained: Makefile $(wildcard bench/train bench/*.py bench/*.[ch] bench/weir.yaml) \
+        $(filter-out $(TESTS),$(SOURCES)) $(wildcard $(FLOORS:%=src/%/*.h))
+	@[ -n '$(findstring gcc,$(notdir $(CC)))' ] || \
+	    { echo 'make release: only gcc makes the release build; CC is $(CC)' >&2; exit 1; }
+	@for tool in $(TRAINERS); do command -v $$tool >/dev/null || { echo >&2 \
+	    "make release: there is no $$tool; scripts/deps bench installs it"; exit 1; }; done
+	rm -rf $(RELEASE)
+	$(MAKE) BUILD=$(RELEASE) LTO=gcc PROFILE=generate $(RELEASE)/weir
+	bench/train --weir $(RELEASE)/weir
+	touch $@
+
+# What is installed and measured: the release build where one was made.
+CHOSEN := $(if $(wildcard $(RELEASE)/trained),release,all)
+FROM   := $(if $(wildcard $(RELEASE)/trained),$(RELEASE),$(BUILD))
 
 # The library is one object in which only the names that weir.h exports are visible.
 $(BUILD)/libweir.o: $(call object,$(EMBED)) $(call archive,$(FLOORS))
@@ -199,22 +233,22 @@ SEED    ?=
 soak: all
 	tests/soak/run --weir $(BUILD)/weir --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
-bench: all
-	bench/run --weir $(BUILD)/weir $(BENCH_ARGS)
+bench: $(CHOSEN)
+	bench/run --weir $(FROM)/weir $(BENCH_ARGS)
 
 docs: all
 	scripts/docs $(BUILD)/weir .
 
 # ---- the rest -------------------------------------------------------------------------------
 
-install: all
+install: $(CHOSEN)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig \
 	    $(DESTDIR)$(PREFIX)/include/weir
-	install -m 755 $(BUILD)/weir $(DESTDIR)$(PREFIX)/bin/
-	install -m 644 $(BUILD)/libweir.a $(DESTDIR)$(PREFIX)/lib/
-	install -m 755 $(BUILD)/libweir.so.0 $(DESTDIR)$(PREFIX)/lib/
+	install -m 755 $(FROM)/weir $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 $(FROM)/libweir.a $(DESTDIR)$(PREFIX)/lib/
+	install -m 755 $(FROM)/libweir.so.0 $(DESTDIR)$(PREFIX)/lib/
 	ln -sf libweir.so.0 $(DESTDIR)$(PREFIX)/lib/libweir.so
-	install -m 644 $(BUILD)/weir.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/
+	install -m 644 $(FROM)/weir.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/
 	install -m 644 include/weir.h $(DESTDIR)$(PREFIX)/include/
 	install -m 644 include/weir/*.h $(DESTDIR)$(PREFIX)/include/weir/
 	install -D -m 644 packaging/weir.bash-completion \
@@ -233,6 +267,7 @@ clean:
 help:
 	@printf '%s\n' \
 	'make              build $(BUILD)/weir and the library (BUILD=dir, CC=gcc|clang)' \
+	'make release      $(BUILD)/release: optimised by what bench/train makes it do' \
 	'make demo         start the demo: three origins behind Weir' \
 	'make unit         unit tests; make unit-http for one floor' \
 	'make scenario     scenario tests (VARIANT=onebyte and others)' \
@@ -242,7 +277,7 @@ help:
 	'make asan, tsan   unit and scenario tests under sanitizers' \
 	'make fuzz         each fuzz target for FUZZ_SECONDS=10 (FUZZ_TARGET=name for one)' \
 	'make soak         random faults under load, SECONDS=120 of them (SEED=n repeats a run)' \
-	'make bench        measure against the relay floors and other proxies' \
+	'make bench        measure against relay floors, other proxies; the release build if made' \
 	'make docs         write the generated pages in docs/ anew' \
-	'make install      DESTDIR and PREFIX=$(PREFIX)' \
+	'make install      DESTDIR and PREFIX=$(PREFIX); the release build if made' \
 	'make clean        remove $(BUILD)'

@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/file_io.h"
@@ -17,6 +19,9 @@
 #include "net/addr.h"
 
 #define ANSWER_MAX (256u << 20)
+/* Seconds of silence that are waited for: what is read is there; a change may wait for a disk. */
+#define READ_WAIT 10
+#define CHANGE_WAIT 90
 
 static bool take_config(struct admin_client *c, const char *path, char **token_file)
 {
@@ -216,6 +221,24 @@ static void take_lines(const struct follower *f, struct text *in)
     in->n = rest.n;
 }
 
+/* seconds 0: for ever. */
+static void set_patience(int fd, int seconds)
+{
+    struct timeval t = {.tv_sec = seconds};
+    (void) setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
+    (void) setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t);
+}
+
+static bool say_silent(const struct admin_client *c, int seconds, bool change)
+{
+    fprintf(
+        stderr,
+        "%s: no answer within %d s: the server hangs or is stopped; look at its process and its "
+        "log%s\n",
+        c->address, seconds, change ? "; what was asked for may still be done" : "");
+    return false;
+}
+
 /* follow (NULL: nobody) is told of what comes at once. */
 static bool exchange(const struct admin_client *c, const char *method, const char *path,
                      struct str body, struct text *out, const struct follower *follow)
@@ -224,18 +247,26 @@ static bool exchange(const struct admin_client *c, const char *method, const cha
     int fd = dial(c);
     if (fd < 0)
         return false;
+    int seconds = strcmp(method, "GET") == 0 ? READ_WAIT : CHANGE_WAIT;
+    bool silent = false;
+    set_patience(fd, seconds);
     (void) send_request(c, fd, method, path, body);
-    for (;;) {
+    while (!silent) {
         ssize_t n = recv(fd, text_room(out, 65536), 65536, 0);
+        silent = n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
         if (n <= 0 || out->n > ANSWER_MAX)
             break;
         out->n += (size_t) n;
         if (!status)
             status = take_head(out);
-        if (status == 200 && follow && out->n)
+        if (status == 200 && follow) {
+            set_patience(fd, 0); /* nothing may happen for long */
             take_lines(follow, out);
+        }
     }
     close(fd);
+    if (silent)
+        return say_silent(c, seconds, seconds == CHANGE_WAIT);
     if (!status)
         fprintf(stderr, "%s: the connection ended before an answer\n", c->address);
     else if (status < 200 || status > 299)

@@ -303,3 +303,18 @@ def test_occupied_address(t):
                 % o.address)
     code, out, err = t.run("run", "--config", path)
     assert code > 0 and o.address in out + err, (code, out, err)
+
+
+def test_a_server_that_hangs(t):
+    """Commands do not wait for it for ever, and say what is wrong."""
+    w = t.start({"admin": {"address": t.unix()}, "routes": [{"match": "/*", "reply": {}}]})
+    server = w.server_pid()
+    os.kill(server, signal.SIGSTOP)
+    try:
+        for args in (["status"], ["top", "--once"]):
+            code, out, err = t.run(*args, "--admin", w.admin, timeout=60)
+            assert code == 1 and "no answer within" in err and w.admin in err, (code, out, err)
+    finally:
+        os.kill(server, signal.SIGCONT)
+    assert t.run("status", "--admin", w.admin)[0] == 0
+    w.stop()

@@ -397,6 +397,9 @@ static inline void turn(struct loop *l, usec_t wait_us, usec_t before)
     l->turn += n >= 0 && n < LOOP_EVENTS;
     counter_add(&l->stats.turns, 1);
     counter_add(&l->stats.events, (uint64_t) l->n_events);
+    /* What was posted before they came holds for them: who was told that a change is in use finds
+     * it so on a new connection. */
+    run_posts(l);
     deliver_events(l);
     run_posts(l);
     wheel_run(&l->wheel, l->now);

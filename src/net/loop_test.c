@@ -130,7 +130,7 @@ static void runs_a_turn_in_order(void **state)
     loop_queue(loop, &task_one);
     uint64_t turn = loop_turn_number(loop);
     loop_turn(loop, 0);
-    assert_string_equal(trace, "event post timer run2 run1 late run1 free ");
+    assert_string_equal(trace, "post event timer run2 run1 late run1 free ");
     assert_int_equal(loop_turn_number(loop), turn + 1);
     /* Edge-triggered: nothing new, no event. */
     trace[0] = '\0';

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* loop: one thread's event loop: epoll (each fd registered once, edge-triggered, both directions;
  * loop_add_listener and loop_add_reader are the exceptions), timers, a run queue, a late queue,
- * posts from other threads, deferred frees. Order of a turn: wait; posts; events; posts; timers; run
- * queue until empty; late queue (writes) until both are empty; what was queued last, once, and what
- * follows of it; deferred frees. Owned by its thread; only loop_post, loop_stop and loop_wake may
- * be called by others. Knows no HTTP. */
+ * posts from other threads, deferred frees. Order of a turn: wait; posts; events; posts; timers;
+ * run queue until empty; late queue (writes) until both are empty; what was queued last, once, and
+ * what follows of it; deferred frees. Owned by its thread; only loop_post, loop_stop and loop_wake
+ * may be called by others. Knows no HTTP. */
 #ifndef WEIR_NET_LOOP_H
 #define WEIR_NET_LOOP_H
 

@@ -393,13 +393,14 @@ static inline void turn(struct loop *l, usec_t wait_us, usec_t before)
     int n = (int) sys_call(SYS_epoll_pwait, l->epoll_fd, (long) l->batch, LOOP_EVENTS, ms);
     l->n_events = n > 0 ? n : 0;
     read_clocks(l);
-    /* A full batch, or a signal, may leave events unseen: then nothing is proven about idle fds. */
-    l->turn += n >= 0 && n < LOOP_EVENTS;
     counter_add(&l->stats.turns, 1);
     counter_add(&l->stats.events, (uint64_t) l->n_events);
-    /* What was posted before they came holds for them: who was told that a change is in use finds
-     * it so on a new connection. */
+    /* What was posted before the events came holds for them: who was told that a change is in use
+     * finds it so on a new connection. As none is delivered yet, the turn is still the last. */
+    l->at_event = -1;
     run_posts(l);
+    /* A full batch, or a signal, may leave events unseen: then nothing is proven about idle fds. */
+    l->turn += n >= 0 && n < LOOP_EVENTS;
     deliver_events(l);
     run_posts(l);
     wheel_run(&l->wheel, l->now);

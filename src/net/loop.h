@@ -58,7 +58,8 @@ void loop_free(struct loop *l);
 usec_t loop_now(const struct loop *l);
 /* Wall time in us since 1970, cached the same way. */
 int64_t loop_wall(const struct loop *l);
-/* Number of the turn: grows by one each time epoll_wait returned all events that there were. */
+/* Number of the turn: grows by one each time all events that there were begin to be delivered, so
+ * that an fd that is idle since an earlier turn has none that its owner does not know of. */
 uint64_t loop_turn_number(const struct loop *l);
 /* Registers w->fd once, edge-triggered, for READ, WRITE and HUP. False: out of kernel memory. */
 bool loop_add(struct loop *l, struct watch *w, int fd) __attribute__((warn_unused_result));

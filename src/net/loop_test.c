@@ -143,6 +143,41 @@ static void runs_a_turn_in_order(void **state)
     close(fds[1]);
 }
 
+static struct watch moved;
+static int moved_to;
+static uint64_t turn_of_post;
+
+static void on_post_that_moves(struct post *p)
+{
+    (void) p;
+    turn_of_post = loop_turn_number(loop);
+    loop_remove(loop, &moved);
+    assert_true(loop_add(loop, &moved, moved_to));
+}
+
+/* A post that comes with events knows nothing of them, and what it takes away gets none. */
+static void posts_come_before_events(void **state)
+{
+    (void) state;
+    trace[0] = '\0';
+    int fds[2];
+    struct post post = {.run = on_post_that_moves};
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    assert_int_equal(write(fds[1], "x", 1), 1);
+    moved = (struct watch){.fd = -1, .on_event = on_read};
+    moved_to = fds[1];
+    assert_true(loop_add(loop, &moved, fds[0]));
+    loop_post(loop, &post);
+    uint64_t turn = loop_turn_number(loop);
+    loop_turn(loop, 0);
+    assert_string_equal(trace, "");
+    assert_int_equal(turn_of_post, turn);
+    assert_int_equal(loop_turn_number(loop), turn + 1);
+    loop_remove(loop, &moved);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 static void run_after_unqueue(struct task *t)
 {
     (void) t;
@@ -490,6 +525,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, open_loop, close_loop)
     const struct CMUnitTest tests[] = {
         T(runs_a_turn_in_order),
+        T(posts_come_before_events),
         T(unqueues),
         T(last_comes_last),
         T(drops_events_of_removed_watches),

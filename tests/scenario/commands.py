@@ -7,6 +7,7 @@ import pty
 import re
 import signal
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 from peers import client, wire
 from peers.wire import await_true
@@ -312,9 +313,11 @@ def test_a_server_that_hangs(t):
     server = w.server_pid()
     os.kill(server, signal.SIGSTOP)
     try:
-        for args in (["status"], ["top", "--once"]):
-            code, out, err = t.run(*args, "--admin", w.admin, timeout=60)
-            assert code == 1 and "no answer within" in err and w.admin in err, (code, out, err)
+        with ThreadPoolExecutor() as both:
+            def ask(args):
+                return t.run(*args, "--admin", w.admin, timeout=60)
+            for code, out, err in both.map(ask, (["status"], ["top", "--once"])):
+                assert code == 1 and "no answer within" in err and w.admin in err, (code, out, err)
     finally:
         os.kill(server, signal.SIGCONT)
     assert t.run("status", "--admin", w.admin)[0] == 0

@@ -111,7 +111,7 @@ def test_slow_reader(t):
     body = os.urandom(size)
     t.o.on("/big", lambda conn, req: conn.reply(200, body=body))
     with tls.Client(t.w.address, ca=t.ca) as c:
-        c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         c.request("GET", "/big")
         r = c.head()
         got = hashlib.sha256()

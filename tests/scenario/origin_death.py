@@ -3,6 +3,7 @@
 had not begun fails; one whose answer had begun breaks visibly, and is counted apart. Origins that
 are stopped and go on."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -124,6 +125,8 @@ def test_one_of_three_stopped(t):
     for i in range(6):
         assert w.get("/warm%d" % i).status == 200
     processes[0].send_signal(signal.SIGSTOP)
+    wire.await_true("all its threads stopped", lambda: os.waitid(
+        os.P_PID, processes[0].pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT))
     try:
         for i in range(20):
             assert w.get("/stopped%d" % i).status == 200

@@ -58,14 +58,18 @@ static inline void list_push_front(struct list *l, struct list_node *n)
 {
     list_insert_before(l->root.next, n);
 }
+/* Unlinks n, which is linked. */
+static inline void list_unlink(struct list_node *n)
+{
+    n->next->prev = n->prev;
+    n->prev->next = n->next;
+    n->next = n->prev = NULL;
+}
 /* Unlinks n; harmless when it is not linked. */
 static inline void list_remove(struct list_node *n)
 {
-    if (n->next) {
-        n->next->prev = n->prev;
-        n->prev->next = n->next;
-        n->next = n->prev = NULL;
-    }
+    if (n->next)
+        list_unlink(n);
 }
 /* Unlinks and returns the first node, or NULL. */
 static inline struct list_node *list_pop_front(struct list *l)
@@ -73,9 +77,7 @@ static inline struct list_node *list_pop_front(struct list *l)
     struct list_node *n = l->root.next;
     if (n == &l->root)
         return NULL;
-    n->next->prev = n->prev;
-    n->prev->next = n->next;
-    n->next = n->prev = NULL;
+    list_unlink(n);
     return n;
 }
 

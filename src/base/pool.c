@@ -22,8 +22,8 @@ void pool_charge_ahead(struct pool *p, uint32_t n)
     p->ahead = WEIR_DEBUG ? 0 : n;
 }
 
-/* Half of what may be ahead, so that neither the next get nor the next put is charged again. */
-
+/* Here and below it is half of what may be ahead, so that neither the next get nor the next put
+ * comes back for more. */
 bool pool_charge(struct pool *p)
 {
     uint32_t n = 1 + p->ahead / 2;

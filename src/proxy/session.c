@@ -335,20 +335,14 @@ void session_refuse(struct session *s, enum fault f)
     session_close(s, true);
 }
 
-/* One whose answer had begun before the drain was not told that it is the last one: it may ask once
- * more, and is told then. */
-static bool untold(const struct session *s)
-{
-    const struct worker *w = s->worker;
-    return w->draining && loop_now(w->loop) < w->drain_until;
-}
-
 void session_resume(struct session *s, bool keep)
 {
     must(s->magic == SESSION_MAGIC && s->state == SESSION_BUSY);
     struct worker *w = s->worker;
     s->x = NULL;
-    if (keep && (!w->draining || untold(s))) {
+    /* One that is kept in a drain had its answer begun before, and was not told that it is the last
+     * one: it may ask once more, and is told then. */
+    if (keep && (!w->draining || loop_now(w->loop) < w->drain_until)) {
         session_idle(s);
         if (w->draining && !w->succeeded)
             timer_set(w->loop, &s->timer, loop_now(w->loop) + STOPPING_WAIT);

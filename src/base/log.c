@@ -25,7 +25,7 @@
 
 struct meter {
     uint64_t hash; /* of the event's name */
-    usec_t since;  /* start of the second that lines counts */
+    usec_t since;  /* start of the second that lines counts; 0: never used */
     unsigned lines, suppressed;
     enum log_level level;
     char event[64];
@@ -195,11 +195,24 @@ static void sweep(usec_t now, bool all)
     }
 }
 
+/* The meter of an event, or the one that waits longest for a line, which the event gets. */
+static struct meter *meter_of(uint64_t hash)
+{
+    struct meter *oldest = &log_state.meters[0];
+    for (struct meter *m = oldest; m < log_state.meters + LOG_METERS; m++) {
+        if (m->hash == hash)
+            return m;
+        if (m->since < oldest->since)
+            oldest = m;
+    }
+    return oldest;
+}
+
 /* True when a line of event may be written now; counts it. */
 static bool meter_allows(enum log_level level, const char *event, usec_t now)
 {
     uint64_t hash = str_hash(str_c(event));
-    struct meter *m = &log_state.meters[hash % LOG_METERS];
+    struct meter *m = meter_of(hash);
     if (m->hash != hash || now - m->since >= USEC_PER_SEC) {
         meter_restart(m, now);
         m->hash = hash;

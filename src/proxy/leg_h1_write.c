@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* leg_h1_write: the writing half of the HTTP/1.1 leg: heads from values, bodies framed,
- * everything queued in one chain that leaves once, after the run queue, in one sendmsg.
+ * everything queued in one chain that leaves once, after the run queue, in one send.
  * Invariants: see leg_h1.c; with H1_LENGTH never more than write_left bytes are queued, and the
  * message is complete only when write_left is 0. */
 #include "base/panic.h"
@@ -210,7 +210,7 @@ enum fault leg_h1_write_end(struct leg *l, const struct fields *trailers)
     return FAULT_OK;
 }
 
-/* Late-queue task: one sendmsg for everything queued, more only when it did not fit IOVECS. */
+/* Late-queue task: one send for everything queued, more only when it did not fit IOVECS. */
 void leg_h1_flush(struct task *t)
 {
     struct leg_h1 *h = list_entry(t, struct leg_h1, flush);

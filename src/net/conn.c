@@ -54,8 +54,8 @@ static enum io ended(struct conn *c)
     return IO_ERR;
 }
 
-/* recv, send and sendmsg without the C library's wrappers: as points of thread cancellation, which nobody
- * uses here, they cost more than the rest of a read. */
+/* recv, send and sendmsg without the C library's wrappers: as points of thread cancellation, which
+ * nobody uses here, they cost more than the rest of a read. */
 
 static enum io plain_read(struct conn *c, void *to, size_t max, size_t *n)
 {

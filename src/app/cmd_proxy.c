@@ -6,7 +6,9 @@
 
 #include "app/commands.h"
 #include "app/serve.h"
+#include "app/sockets.h"
 #include "app/target.h"
+#include "base/mem.h"
 
 struct proxy_options {
     struct str from, to; /* to: as given */
@@ -56,11 +58,21 @@ static void fill(struct conf_file *file, struct arena *a, const void *arg)
     p->workers = (int64_t) o->workers;
 }
 
-static void ready(const void *arg)
+static void ready(const void *arg, const struct sockets *listening)
 {
     const struct proxy_options *o = arg;
-    printf("forwarding %.*s to %.*s\n", STR_ARG(o->from), STR_ARG(o->to));
+    char *from = sockets_text(sockets_find(listening, o->from));
+    printf("forwarding %s to %.*s\n", from, STR_ARG(o->to));
     fflush(stdout);
+    mem_free(from);
+}
+
+/* An option that is given once; else a mistake would go unseen. */
+static bool take_once(struct str *to)
+{
+    bool first = !to->n;
+    *to = str_c(optarg);
+    return first;
 }
 
 static int read_options(int argc, char **argv, struct proxy_options *o)
@@ -76,10 +88,12 @@ static int read_options(int argc, char **argv, struct proxy_options *o)
     while ((c = getopt_long(argc, argv, "f:t:", known, NULL)) >= 0) {
         switch (c) {
         case 'f':
-            o->from = str_c(optarg);
+            if (!take_once(&o->from))
+                return wrong("--from is given twice; for several listeners use weir run", "");
             break;
         case 't':
-            o->to = str_c(optarg);
+            if (!take_once(&o->to))
+                return wrong("--to is given twice; for several endpoints use weir run", "");
             break;
         case 'h':
             o->host_rewrite = true;

@@ -19,6 +19,10 @@ static bool read_options(int argc, char **argv, struct serve_options *o)
     while ((c = getopt_long(argc, argv, "c:", known, NULL)) >= 0) {
         switch (c) {
         case 'c':
+            if (o->source.path) {
+                fputs("weir run: --config is given twice; one file says all\n", stderr);
+                return false;
+            }
             o->source.path = optarg;
             break;
         case 'p':
@@ -35,8 +39,9 @@ static bool read_options(int argc, char **argv, struct serve_options *o)
         }
     }
     if (!o->source.path || optind < argc) {
-        fprintf(stderr, "weir run: %s; usage: weir run --config FILE\n",
-                o->source.path ? "unexpected argument" : "--config is missing");
+        fprintf(stderr, "weir run: %s%s; usage: weir run --config FILE\n",
+                o->source.path ? "unexpected argument " : "--config is missing",
+                o->source.path ? argv[optind] : "");
         return false;
     }
     return true;

@@ -5,12 +5,14 @@
 #define WEIR_APP_SERVE_H
 
 #include "app/config.h"
+#include "app/sockets.h"
 
 struct serve_options {
     struct config_source source;
-    const char *pid_file, *user;    /* NULL: none */
-    bool pin;                       /* workers to CPUs */
-    void (*ready)(const void *arg); /* of source; in the supervisor, when first serving; or NULL */
+    const char *pid_file, *user; /* NULL: none */
+    bool pin;                    /* workers to CPUs */
+    /* arg: of source; in the supervisor, when first serving; or NULL */
+    void (*ready)(const void *arg, const struct sockets *listening);
 };
 
 /* Reads the configuration (its errors go to stderr), opens the sockets, supervises. The exit

@@ -214,9 +214,10 @@ static void say_started(const struct server *s)
     size_t n = 0;
     list_each(node, &s->listening.rows) {
         const struct socket_row *row = list_entry(node, struct socket_row, node);
-        if (n + row->address.n + 3 < sizeof text)
-            n += (size_t) snprintf(text + n, sizeof text - n, "%s%.*s", n ? ", " : "",
-                                   STR_ARG(row->address));
+        char *address = sockets_text(row);
+        if (n + strlen(address) + 3 < sizeof text)
+            n += (size_t) snprintf(text + n, sizeof text - n, "%s%s", n ? ", " : "", address);
+        mem_free(address);
     }
     log_info("server.started", "serving on %s with %u worker%s", text, s->plan->n_workers,
              s->plan->n_workers == 1 ? "" : "s");

@@ -48,6 +48,14 @@ struct socket_row *sockets_find(const struct sockets *s, struct str address)
     return NULL;
 }
 
+char *sockets_text(const struct socket_row *row)
+{
+    struct str s = row->address;
+    if (row->port && s.n > 2 && s.p[s.n - 1] == '0' && s.p[s.n - 2] == ':')
+        return mem_printf("%.*s%u", (int) s.n - 1, s.p, row->port);
+    return mem_strdup(s);
+}
+
 /* The file of a unix address, for mem_free; NULL: it has none. */
 static char *file_of(struct str address)
 {

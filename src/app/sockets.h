@@ -47,6 +47,8 @@ struct socket_row *sockets_add(struct sockets *s, struct str address, uint32_t n
 void sockets_set_mode(const struct socket_row *row, int mode);
 /* The row of that address, or NULL. */
 struct socket_row *sockets_find(const struct sockets *s, struct str address);
+/* The address as listened on: with the port that the kernel chose where it says 0; for mem_free. */
+char *sockets_text(const struct socket_row *row);
 /* Closes what is left of one row and frees it; unlink: removes a unix socket's file, too. */
 void sockets_close(struct socket_row *row, bool unlink_file);
 /* The same for all rows. */

@@ -368,7 +368,7 @@ static void server_says(struct supervisor *s, const struct channel_message *m, i
     switch (m->kind) {
     case CHANNEL_READY:
         if (!s->ready && s->plan->ready)
-            s->plan->ready(s->plan->ready_arg);
+            s->plan->ready(s->plan->ready_arg, &s->sockets);
         s->ready = true;
         if (!s->reload_due && !s->reloading)
             notify_ready();

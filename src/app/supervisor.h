@@ -28,7 +28,8 @@ struct supervisor_plan {
     /* Runs in the child, returns its exit status. */
     int (*serve)(const struct server_start *start, void *arg);
     void *arg;
-    void (*ready)(const void *arg); /* called once, when the first server serves; or NULL */
+    /* Called once, when the first server serves; or NULL. */
+    void (*ready)(const void *arg, const struct sockets *listening);
     const void *ready_arg;
     const void *resumed; /* what this process's program before left (handover.h); NULL: a start */
 };

@@ -47,7 +47,10 @@ def test_wrong_use(t):
                  ["proxy", "--from", ":1"], ["proxy", "--to", "http://a", "--from"],
                  ["proxy", "--from", "x y", "--to", "http://a"],
                  ["proxy", "--from", ":8080", "--to", "ftp://a"], ["schema", "x"],
-                 ["proxy", "--from", ":8080", "--to", "not a url"], ["version", "--x"]):
+                 ["proxy", "--from", ":8080", "--to", "not a url"], ["version", "--x"],
+                 ["proxy", "--from", ":0", "--to", "http://a", "--to", "http://b"],
+                 ["proxy", "--from", ":0", "--from", ":0", "--to", "http://a"],
+                 ["run", "--config", "a", "--config", "b"], ["run", "--config", "a", "b"]):
         code, out, err = t.run(*args)
         assert code > 0 and err, (args, code, out, err)
 
@@ -70,6 +73,17 @@ def test_proxy(t):
     q = o.seen("/x")[0]
     assert q.host == "shop.example" and q.get("x-forwarded-for") == "127.0.0.1", q
     assert q.get("x-forwarded-host") == "shop.example" and q.get("x-forwarded-proto") == "http"
+    ends_well(p, text)
+
+
+def test_proxy_says_its_port(t):
+    o = t.origin()
+    p, text = spawn(t, "proxy", "--from", "127.0.0.1:0", "--to", "http://" + o.address)
+    await_true("it says that it serves", lambda: "forwarding " in text())
+    address = re.search(r"forwarding (127\.0\.0\.1:[1-9]\d*) to", text()).group(1)
+    assert "serving on %s with" % address in text(), text()
+    with client.Client(address) as c:
+        assert c.get("/x").body == b"origin GET /x\n"
     ends_well(p, text)
 
 

@@ -443,6 +443,8 @@ enum step_verdict step_finish(struct exchange *x)
         x->fault != FAULT_OK) { /* else nothing was asked */
         counter_add(&stats->exchanges_total, 1);
         x->hook_at = 0;
+        if (x->fault != FAULT_OK && x->client->ops->flush)
+            x->client->ops->flush(x->client); /* a broken answer's bytes are counted, too */
         hooks_run(x, ON_FINISH);
     }
     x->client->ops->close(x->client, x->client_keep && x->request_done, EVICT_ERROR);

@@ -77,6 +77,21 @@ def test_in_the_body(t):
             assert line["status"] == 200, line
 
 
+def test_what_left_is_logged(t):
+    """The end comes with the head: the client still gets what there was, and the log says how
+    much."""
+    def answer(conn, req):
+        conn.send(OK + "Content-Length: 10\r\n\r\n12345")
+        conn.close()
+    for path in ["/at-once%d" % i for i in range(20)]:
+        t.o.on(path, answer)
+        r = t.w.get(path)
+        assert r.status == 200 and r.body == b"12345" and not r.complete, r
+        line = t.w.line_for(path)
+        assert line["reason"] == "upstream_truncated", line
+        assert line["bytes_out"] == len(r.raw_head) + len(r.body), (line, r.raw_head)
+
+
 def test_between_requests(t):
     """Idle connections that ended are not used: neither method ever fails."""
     with t.w.client() as c:

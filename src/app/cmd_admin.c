@@ -223,7 +223,8 @@ static int run_route(int n, char **a, const struct options *o, struct text *path
     return -1;
 }
 
-/* {"A": W, ...} of "A=W" arguments; NULL: one is not of that form, which was said. */
+/* {"A": W, ...} of "A=W" arguments; NULL: one is not of that form, or an address comes twice, which
+ * was said. */
 static json_t *weights_of(int n, char **a)
 {
     json_t *v = json_object();
@@ -236,6 +237,11 @@ static json_t *weights_of(int n, char **a)
             return NULL;
         }
         *eq = '\0';
+        if (json_object_get(v, a[i])) {
+            fprintf(stderr, "%s: its weight is given twice\n", a[i]);
+            json_decref(v);
+            return NULL;
+        }
         json_object_set_new(v, a[i], conf_json_number(w));
     }
     return v;

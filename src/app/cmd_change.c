@@ -18,7 +18,7 @@
 
 struct options {
     struct admin_options admin; /* first */
-    const char *changes;
+    const char *changes;        /* of reload; else NULL */
 };
 
 /* ---- asking -------------------------------------------------------------------------------- */
@@ -38,7 +38,14 @@ static bool read_options(int argc, char **argv, struct options *o)
             continue;
         if (c == '?') /* getopt has said why */
             return false;
-        o->changes = c == 'k' ? "keep" : "discard";
+        const char *changes = c == 'k' ? "keep" : "discard";
+        if (!o->changes || (strcmp(o->changes, "ask") != 0 && strcmp(o->changes, changes) != 0)) {
+            fprintf(stderr, "%s: --%s %s\n", argv[0], changes,
+                    o->changes ? "is the opposite of the other option"
+                               : "is an option of weir reload alone");
+            return false;
+        }
+        o->changes = changes;
     }
     return true;
 }

@@ -27,7 +27,7 @@ static const struct api_row rows[] = {
     {METHOD_GET, "/v1/routes/*", api_route, false, "one route"},
     {METHOD_PUT, "/v1/routes/*", api_route_set, true, "replace it, or add it: ?within=ROUTE"},
     {METHOD_DELETE, "/v1/routes/*", api_route_remove, false, "remove it"},
-    {METHOD_GET, "/v1/upstreams", api_upstreams, false, "upstreams, with totals"},
+    {METHOD_GET, "/v1/upstreams", api_upstreams, false, "upstreams: ?offset, ?limit"},
     {METHOD_GET, "/v1/upstreams/*", api_upstream, false, "one upstream as configured"},
     {METHOD_POST, "/v1/upstreams/*/endpoints", api_endpoint_add, true, "add an endpoint"},
     {METHOD_GET, "/v1/upstreams/*/endpoints/*", api_endpoint, false, "one endpoint as configured"},
@@ -348,6 +348,37 @@ static enum hook not_allowed(struct exchange *x, struct str allow)
     return h;
 }
 
+/* doc names the parameter: "?NAME". */
+static bool has_param(const char *doc, struct str name)
+{
+    for (const char *at = strchr(doc, '?'); at; at = strchr(at + 1, '?')) {
+        struct str rest = str_c(at + 1);
+        if (str_starts(rest, name) &&
+            (rest.n == name.n || !(rest.p[name.n] >= 'a' && rest.p[name.n] <= 'z')))
+            return true;
+    }
+    return false;
+}
+
+/* A parameter that the row's doc does not have would be a wish that goes unheard. */
+static bool params_known(struct exchange *x, const struct api_row *row)
+{
+    struct str query = x->in->has_query ? x->in->query : STR("");
+    while (query.n) {
+        ptrdiff_t amp = str_find(query, '&');
+        struct str name = str_sub(query, 0, amp < 0 ? query.n : (size_t) amp);
+        query = str_sub(query, amp < 0 ? query.n : (size_t) amp + 1, query.n);
+        ptrdiff_t eq = str_find(name, '=');
+        name.n = eq < 0 ? name.n : (size_t) eq;
+        if (name.n == 0 || has_param(row->doc, name))
+            continue;
+        (void) api_problem(x, 400, "parameter", "there is no parameter \"%.*s\" of: %s",
+                           (int) (name.n > 100 ? 100 : name.n), name.p, row->doc);
+        return false;
+    }
+    return true;
+}
+
 /* Finds the row; NULL: a problem is the reply. */
 static struct api_call *begin(struct exchange *x, struct admin *a)
 {
@@ -367,6 +398,8 @@ static struct api_call *begin(struct exchange *x, struct admin *a)
                                  names[rows[i].method]);
             continue;
         }
+        if (!params_known(x, &rows[i]))
+            return NULL;
         struct api_call *c = arena_zalloc(&x->arena, sizeof *c);
         if (!c || !api_keep(x, drop_call, c))
             return NULL;

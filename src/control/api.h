@@ -45,8 +45,8 @@ struct api_row {
     uint8_t method;   /* enum method; GET serves HEAD, too */
     const char *path; /* a star stands for one segment */
     api_fn *run;
-    bool body; /* JSON is wanted */
-    const char *doc;
+    bool body;       /* JSON is wanted */
+    const char *doc; /* with each parameter of the query as ?NAME */
 };
 
 /* The table; *n is how many. */

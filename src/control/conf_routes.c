@@ -186,6 +186,9 @@ static void take_given_name(struct map *names, const struct route_conf *r, struc
     else if (str_starts(r->name, STR("_")))
         conf_say(e, at, "route name \"%.*s\": names that begin with _ are Weir's own",
                  STR_ARG(r->name));
+    else if (str_eq(r->name, STR(".")) || str_eq(r->name, STR("..")))
+        conf_say(e, at, "\"%.*s\" is no name: no path of the admin API could end in it",
+                 STR_ARG(r->name));
     else if (other && other->pos.line && other->pos.line < CONF_JSON_LINE)
         conf_say(e, at, "route name \"%.*s\" is given twice; the first is at line %u",
                  STR_ARG(r->name), conf_place_of(e, other->name, other->pos).line);

@@ -290,6 +290,9 @@ def test_commands_for_scripts(t):
                               (["endpoint", "add", "u", "10.0.0.1"], 1, "port is missing"),
                               (["endpoint", "drain", "uu", "10.0.0.1:1"], 1, 'upstream "uu"'),
                               (["endpoint", "weight", "u", "a:1=x"], 2, "ADDRESS=WEIGHT"),
+                              (["endpoint", "weight", "u", "a:1=1", "a:1=2"], 2, "twice"),
+                              (["reload", "--keep", "--discard"], 2, "opposite"),
+                              (["rollback", "--discard"], 2, "weir reload alone"),
                               (["statsu"], 2, "did you mean 'status'"), (["events", "x"], 2, "'x'"),
                               (["breaker", "u", "half"], 1, "open, close or auto")):
         got, out, said = run(t, *words)

@@ -91,6 +91,7 @@ def test_names(t):
     with Untouched(t):
         for body, says in ((route("n" * 256), "255"), (route("a\nb"), "control"),
                            (route("_x"), "Weir's own"), (group("d", "d"), "given twice"),
+                           (route(".."), "no name"), (group("."), "no name"),
                            (group("g"), "given twice")):
             r = ask(t, "POST", "/v1/routes", body)
             assert r.status == 422 and says in r.json["detail"], (body, r)
@@ -104,9 +105,13 @@ def test_paths(t):
                              ("/v1/routes/" + "y" * 100000, 414), ("/v1//routes", 404),
                              ("/v1/routes?limit=-1", 400), ("/v1/routes?offset=" + "9" * 30, 400),
                              ("/v1/routes?limit=10001", 400), ("/v1/nothing", 404),
+                             ("/v1/routes?limits=1", 400), ("/v1/config?as=text&&", 200),
+                             ("/v1/routes?&offset=0&=", 200), ("/v1/history?back=1", 400),
                              ("/v1/upstreams/u/endpoints/a/b/c", 404)):
             r = ask(t, "GET", path)
             assert r.status == status, (path[:60], r)
+        r = ask(t, "POST", "/v1/routes?witin=r", {"name": "lost", "match": "/lost", "to": "u"})
+        assert r.status == 400 and b'"witin\\" of: add a route: ?within' in r.body, r
         r = ask(t, "GET", "/v1/routes", fields=[("X", "y" * 200000)])
         assert r.status == 431, r
         r = ask(t, "PATCH", "/v1/routes")

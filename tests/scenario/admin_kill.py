@@ -5,6 +5,7 @@ was acknowledged."""
 
 import json
 import os
+import pwd
 import queue
 import signal
 import subprocess
@@ -259,3 +260,39 @@ def test_killed_anywhere(t):
         assert got(w, "risky") in allowed, (n, good, got(w, "risky"))
         assert "changes.unread" not in w.log(), "a broken file was found"
     assert kills >= 8, kills
+
+
+def test_a_directory_that_cannot_be_written(t):
+    """It serves and says so: a change is refused, a reload is taken, and what was kept before stays
+    in force, over a crash and a start too."""
+    d = t.make_dir("state")
+    more = {}
+    if os.geteuid() == 0:  # whom modes do not stop: the server becomes somebody else
+        other = pwd.getpwnam("nobody")
+        os.chown(d, other.pw_uid, other.pw_gid)
+        os.chmod(t.dir, 0o711)
+        more = {"user": other.pw_name}
+    base = {"admin": {"address": t.unix()}, "state_dir": d, "access_log": "off", **more}
+    w = t.start(dict(base, routes=[{"name": "r", "match": "/*", "reply": {"body": "one"}}]))
+    assert put(w, "before", "before")
+
+    os.chmod(d, 0o555)
+    r = ask_put(w, "refused", "refused")
+    assert r.status == 507 and "Permission denied" in r.text, r.text
+    w.reload(dict(w.config, routes=[{"name": "r", "match": "/*", "reply": {"body": "two"}}]))
+    await_true("the reload", lambda: got(w, "refused") == "two")
+    assert got(w, "before") == "before"
+    await_true("its line", lambda: "history.write" in w.log())
+    history = t.run("history", "--admin", w.admin)[1]
+    assert len(history.splitlines()) == 2, history
+    crash(w)
+    await_true("its answers", lambda: (got(w, "before"), got(w, "x")) == ("before", "two"))
+    w.stop()
+
+    w.stopped = False
+    w.launch()
+    w.wait_ready()
+    assert got(w, "before") == "before" and "history.directory" in w.log()
+    assert ask_put(w, "refused", "refused").status == 507
+    os.chmod(d, 0o755)
+    assert put(w, "after", "after") and got(w, "after") == "after"

@@ -141,6 +141,7 @@ FAULT(CALL_IDLE, "call_idle_timeout", SELF, 504, NEVER, "http_response_timeout",
 FAULT(TUNNEL_IDLE, "tunnel_idle_timeout", SELF, 0, NEVER, "", "no byte went through the tunnel for timeouts.tunnel_idle")
 FAULT(MEMORY, "memory_limit", SELF, 503, NEVER, "proxy_internal_error", "memory_limit is reached; raise it or lower the load")
 FAULT(MEMORY_STALL, "memory_stall", SELF, 503, NEVER, "proxy_internal_error", "memory_limit was reached with no progress for a second; this exchange held the most and was ended")
+FAULT(NO_SOCKET, "no_socket", SELF, 503, NEVER, "proxy_internal_error", "no file descriptor or memory of the kernel was left to connect to the endpoint, which is not to blame; raise the limit of open files (ulimit -n) or lower the load")
 FAULT(CONNECTION_LIMIT, "connection_limit", SELF, 0, NEVER, "", "the listener's max_connections is reached: the new connection was closed without an answer")
 FAULT(SHUTDOWN, "shutdown", SELF, 503, NEVER, "proxy_internal_error", "Weir is stopping and the drain limit has passed")
 FAULT(HOOK, "hook_failed", SELF, 502, NEVER, "proxy_internal_error", "a hook or callback refused or failed the exchange")

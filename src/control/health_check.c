@@ -172,6 +172,10 @@ static void tcp_end(struct check *c, enum fault f)
         loop_remove(c->worker->loop, &c->watch);
         sock_close(fd);
     }
+    if (f != FAULT_OK && fault_row(f)->side == FAULT_SIDE_SELF) {
+        check_unmade(c, fault_name(f));
+        return;
+    }
     snprintf(evidence, sizeof evidence, "check: %s",
              f == FAULT_OK ? "a connection was made" : fault_name(f));
     check_ended(c, f == FAULT_OK, evidence, STR(""));

@@ -174,6 +174,11 @@ static enum fault connect_fault(int err)
         return FAULT_CONNECT_REFUSED;
     case ETIMEDOUT:
         return FAULT_CONNECT_TIMEOUT;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+        return FAULT_NO_SOCKET;
     default:
         return FAULT_CONNECT_FAILED;
     }
@@ -184,7 +189,7 @@ enum fault sock_connect(const struct addr *a, bool keepalive, int *fd, bool *don
     *done = false;
     *fd = open_socket(a->ss.ss_family);
     if (*fd < 0)
-        return FAULT_CONNECT_FAILED;
+        return connect_fault(errno);
     if (is_inet(a)) {
         set_int(*fd, IPPROTO_TCP, TCP_NODELAY, 1);
         if (keepalive)

@@ -140,8 +140,11 @@ def test_few_descriptors(t):
     """200 clients with room for 64 descriptors: no spin, no crash, and recovery."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    o = t.origin("few")
-    config = {"upstreams": {"o": {"endpoints": [{"address": o.address}]}}, "workers": 1,
+    o, other = t.origin("few"), t.origin("few")
+    config = {"upstreams": {"o": {"endpoints": [{"address": o.address}, {"address": other.address}],
+                                  "breaker": {"minimum_calls": 5},
+                                  "health": {"type": "tcp", "interval": "20ms", "fall": 1}}},
+              "workers": 1, "admin": {"address": t.address()},
               "routes": [{"match": {"path": "/*"}, "to": "o"}],
               "listeners": [{"address": t.address()}]}
     w = t.start(config, ready=False, env={})
@@ -168,6 +171,9 @@ def test_few_descriptors(t):
             return False
     await_true("recovery", serves)
     assert w.server_pid() == server, "the server was restarted: it crashed"
+    assert {x["reason"] for x in w.access()} >= {"ok", "no_socket"}
+    assert not re.search(r"endpoint\.(down|ejected)|breaker\.open", w.log()), \
+        "endpoints are blamed for what Weir lacks"
 
 
 def test_garbage(t):

@@ -84,7 +84,10 @@ enum step_verdict step_admit(struct exchange *x)
     if (f != FAULT_OK)
         return step_fail(x, f);
     if (hop_max_forwards(x)) {
-        reply_init(x, x->in->method_id == METHOD_OPTIONS ? 200 : 405);
+        bool options = x->in->method_id == METHOD_OPTIONS;
+        reply_init(x, options ? 200 : 405);
+        if (!options && !fields_add_id(&x->reply.fields, FIELD_ALLOW, STR("OPTIONS")))
+            return step_fail(x, FAULT_MEMORY);
         x->reply.close = x->in->body != BODY_NONE;
         return step_jump(x, STEP_REPLY);
     }

@@ -35,8 +35,9 @@ void reply_fault(struct exchange *x, enum fault f)
         arena_printf(&x->arena, "%d %.*s: %s\n", row->status, STR_ARG(reason), row->name);
     if (!reply_text(x, (uint16_t) row->status, STR("text/plain; charset=utf-8"), body))
         reply_init(x, (uint16_t) row->status);
-    if (f == FAULT_NO_METHOD && x->allow.n &&
-        !fields_add_id(&x->reply.fields, FIELD_ALLOW, x->allow))
+    /* RFC 9110 15.5.6; of what CONNECT names nothing is allowed. */
+    struct str allow = x->allow.n ? x->allow : STR("");
+    if (row->status == 405 && !fields_add_id(&x->reply.fields, FIELD_ALLOW, allow))
         reply_init(x, (uint16_t) row->status);
     if ((f == FAULT_BREAKER_OPEN || f == FAULT_QUEUE_FULL) && !say_when(x, f))
         reply_init(x, (uint16_t) row->status);

@@ -14,7 +14,7 @@ def test_refused_by_default(t):
         c.send("CONNECT a.example:80 HTTP/1.1\r\nHost: a.example:80\r\n\r\n"
                "GET /smuggled HTTP/1.1\r\nHost: a.example\r\n\r\n")
         r = c.response()
-        assert r.status == 405 and r.code == "connect_refused", r
+        assert r.status == 405 and r.code == "connect_refused" and r.get("allow") == "", r
         try:
             c.response()
         except Ended:

@@ -77,6 +77,7 @@ static void put_to_use(struct server *s, struct config *c, struct snapshot *made
     server_swap_snapshot(s, made);
     config_fini(&s->config);
     s->config = *c;
+    conf_errors_fini(&s->config.loaded->errors); /* nothing is said of its places any more */
     s->stale = false;
     *c = (struct config){0};
     server_watch_file(s);
@@ -107,30 +108,30 @@ void change_result_fini(struct change_result *r)
     *r = (struct change_result){0};
 }
 
-/* Routes that were changed one by one are in s->config, too: what comes is compared with it. */
-static void catch_up(struct server *s)
+/* Routes that were changed one by one come into c, which was in use with them: what follows is
+ * compared with it. */
+static void catch_up(struct server *s, struct config *c)
 {
-    struct conf_tree *now = s->stale ? live_whole(&s->live) : NULL;
+    struct conf_tree *now = live_whole(&s->live);
     struct conf_loaded *l =
         now ? conf_load_tree(now->root, s->plan->source.path, &feature_registry) : NULL;
     conf_tree_unref(now);
-    s->stale = false;
     if (l && l->file) {
-        conf_loaded_free(s->config.loaded);
-        s->config.loaded = l;
+        conf_loaded_free(c->loaded);
+        c->loaded = l;
     } else {
         conf_loaded_free(l);
     }
 }
 
-/* What c changes, into l, which lies in a (both are begun here), and in words into out. */
-static void compare(struct server *s, const struct config *c, struct arena *a,
+/* What is another in now than in old, into l, which lies in a (both are begun here), and in words
+ * into out. */
+static void compare(const struct config *old, const struct config *now, struct arena *a,
                     struct change_list *l, struct change_result *out)
 {
-    catch_up(s);
     arena_init(a, NULL, SIZE_MAX);
     change_list_init(l, a);
-    conf_diff(s->config.loaded->file, c->loaded->file, &feature_registry, l);
+    conf_diff(old->loaded->file, now->loaded->file, &feature_registry, l);
     out->n_changes = l->n;
     change_list_text(l, 0, &out->words);
     change_list_json(l, &out->json);
@@ -140,7 +141,10 @@ void server_compare(struct server *s, const struct config *c, struct change_resu
 {
     struct arena a;
     struct change_list l;
-    compare(s, c, &a, &l, out);
+    if (s->stale)
+        catch_up(s, &s->config);
+    s->stale = false;
+    compare(&s->config, c, &a, &l, out);
     out->good = true;
     out->generation = s->snapshot->generation;
     arena_fini(&a);
@@ -282,21 +286,24 @@ static void refuse(struct server *s, enum origin o, const char *who, struct chan
     tell_config(s, o, who, out);
 }
 
-/* c is in use from here on; made is its snapshot. */
+/* c is in use from here on; made is its snapshot. What differs is looked for when requests are
+ * answered by it already. */
 static void swap(struct server *s, struct config *c, struct snapshot *made, enum origin o,
                  const char *who, struct change_result *out)
 {
     struct arena a;
     struct change_list l;
-    compare(s, c, &a, &l, out);
-    /* Names in l lie in both configurations. */
     struct config old = s->config;
+    bool stale = s->stale;
     s->config = (struct config){0};
-    warn_restart(old.loaded->file, c->loaded->file);
     tell_supervisor(s, c, o);
     put_to_use(s, c, made);
     server_hand_on_new(s);
     server_forget_unnamed(s, s->config.loaded->file);
+    if (stale)
+        catch_up(s, &old);
+    compare(&old, &s->config, &a, &l, out); /* names in l lie in both */
+    warn_restart(old.loaded->file, s->config.loaded->file);
     s->page.figures.reloads += o != ORIGIN_API;
     out->good = true;
     out->generation = made->generation;

@@ -35,7 +35,7 @@ static bool read_route(const struct server *s, struct derived *d, const struct c
     conf_parse_route(n, conf, &feature_registry, r, &d->errors);
     conf_check_route(r, &d->errors);
     return d->errors.n == 0 && conf_flatten_one(conf, r, flat, &d->errors) && !r->passthrough &&
-           (flat->match.sni.n == 0 || s->snapshot->asks_sni);
+           (flat->match->sni.n == 0 || s->snapshot->asks_sni);
 }
 
 /* What is wrong with the route by itself is so with all others around it. */

@@ -360,7 +360,7 @@ static void diff_route(struct diff *d, const struct flat_route *old, const struc
     struct schema_table own = route_schema;
     own.also = NULL;
     struct change *c = note(d, CHANGE_ROUTE, CHANGE_CHANGED, now->name);
-    struct pair match = {(const char *) &old->match, (const char *) &now->match, NULL, NULL};
+    struct pair match = {(const char *) old->match, (const char *) now->match, NULL, NULL};
     struct pair rows = {(const char *) old->conf, (const char *) now->conf, NULL, NULL};
     struct pair settings = {
         (const char *) &old->conf->settings, (const char *) &now->conf->settings,
@@ -407,16 +407,22 @@ static void diff_flat(struct diff *d, const struct flat_routes *old, const struc
     map_fini(&was);
 }
 
-static void diff_routes(struct diff *d)
+/* Of a file that was checked, or one that C code made. */
+static struct flat_routes flat_of(struct diff *d, const struct conf_file *file)
 {
     struct conf_errors e;
+    if (file->flat)
+        return *file->flat;
     conf_errors_init(&e, d->out->arena, NULL);
-    struct flat_routes old = conf_flatten(&d->old->proxy, &e);
-    struct flat_routes now = conf_flatten(&d->now->proxy, &e);
-    diff_flat(d, &old, &now);
-    mem_free(old.v);
-    mem_free(now.v);
+    struct flat_routes flat = conf_flatten(&file->proxy, &e);
     conf_errors_fini(&e);
+    return flat;
+}
+
+static void diff_routes(struct diff *d)
+{
+    struct flat_routes old = flat_of(d, d->old), now = flat_of(d, d->now);
+    diff_flat(d, &old, &now);
 }
 
 void conf_diff_route(const struct conf_file *file, const struct flat_route *old,

@@ -208,15 +208,16 @@ static void check_passthrough(const struct proxy_conf *conf, const struct flat_r
                  "this route takes connections, but no listener has mode: passthrough");
 }
 
-void conf_check_file(const struct conf_file *file, struct conf_errors *e)
+void conf_check_file(struct conf_file *file, struct conf_errors *e)
 {
     struct addr admin, other;
     const struct proxy_conf *conf = &file->proxy;
     conf_check_proxy(conf, false, e);
     check_own(&conf->routes, NULL, e, 0);
-    struct flat_routes flat = conf_flatten(conf, e);
-    check_passthrough(conf, &flat, e);
-    mem_free(flat.v);
+    struct flat_routes *flat = conf_alloc(e->arena, sizeof *flat);
+    *flat = conf_flatten(conf, e);
+    file->flat = flat;
+    check_passthrough(conf, flat, e);
     if (file->admin.address.n == 0 || !bindable(e, file->admin.address, file->admin.pos, &admin))
         return;
     const struct listener_conf *l = conf->listeners.items;

@@ -13,7 +13,8 @@ struct conf_file;
 /* A route that requests can end at: nested ones flattened, conditions joined. */
 struct flat_route {
     const struct route_conf *conf;
-    struct match_conf match; /* with the conditions of all routes around it; host in lower case */
+    /* With the conditions of all routes around it, host in lower case: conf's own, or in the arena. */
+    const struct match_conf *match;
     struct str name;         /* of this route alone */
     enum route_action action;
     size_t upstream; /* index in proxy_conf.upstreams, when ROUTE_UPSTREAM */
@@ -21,10 +22,10 @@ struct flat_route {
 
 struct flat_routes {
     struct flat_route *v; /* in file order, nested ones before the route around them */
-    size_t n, cap;
+    size_t n;
 };
 
-/* Flattens the routes into e's arena and says what is wrong with them. v is for mem_free. */
+/* Flattens the routes into e's arena and says what is wrong with them. */
 struct flat_routes conf_flatten(const struct proxy_conf *conf, struct conf_errors *e);
 /* The flat route of one that stands at the top level, has a name and none within; says what is
  * wrong with it by itself. False: something is. */
@@ -32,13 +33,10 @@ bool conf_flatten_one(const struct proxy_conf *conf, const struct route_conf *r,
                       struct flat_route *out, struct conf_errors *e);
 /* Checks a route and those within it by themselves, as conf_check_file does. */
 void conf_check_route(const struct route_conf *r, struct conf_errors *e);
-/* The match of a route nested in another; says what contradicts. */
-struct match_conf conf_match_join(const struct match_conf *outer, const struct match_conf *inner,
-                                  struct conf_errors *e);
 /* Checks everything but the routes (conf_flatten does). rows: also each row's own check, which the
  * parser has done for a file. */
 void conf_check_proxy(const struct proxy_conf *conf, bool rows, struct conf_errors *e);
-/* Checks a parsed file: its engine's part, routes, admin. */
-void conf_check_file(const struct conf_file *file, struct conf_errors *e);
+/* Checks a parsed file: its engine's part, routes (which are flat from here on), admin. */
+void conf_check_file(struct conf_file *file, struct conf_errors *e);
 
 #endif

@@ -75,6 +75,7 @@ struct conf_file {
     bool watch;               /* the file is loaded again when it changes */
     struct schema_list tests; /* struct test_conf */
     bool admin_given, workers_given;
+    const struct flat_routes *flat; /* proxy.routes, once they were checked; NULL: not yet */
 };
 
 extern const struct schema_table admin_schema, log_schema, test_request_schema, test_expect_schema,

@@ -30,7 +30,7 @@ static struct conf_trial *trial_new(const struct conf_file *file,
                                  .names = &t->names,
                                  .starts = starts,
                                  .n_workers = 1};
-    t->snapshot = snapshot_build_checked(&file->proxy, &in, e);
+    t->snapshot = snapshot_build_checked(&file->proxy, file->flat, &in, e);
     if (t->snapshot)
         return t;
     conf_trial_free(t);
@@ -90,18 +90,14 @@ static struct conf_file *read_tree(const struct conf_node *root, const struct fe
  * be found by it. */
 static const struct str *route_names(const struct conf_file *file, struct arena *a)
 {
-    struct conf_errors e;
-    conf_errors_init(&e, a, NULL);
-    struct flat_routes flat = conf_flatten(&file->proxy, &e);
-    struct str *names = conf_alloc(a, (flat.n + 1) * sizeof *names);
+    const struct flat_routes *flat = file->flat;
+    struct str *names = conf_alloc(a, (flat->n + 1) * sizeof *names);
     const struct route_conf *routes = file->proxy.routes.items;
-    bool good = e.n == 0 && flat.n == file->proxy.routes.n;
-    for (size_t i = 0; good && i < flat.n; i++) {
-        names[i] = flat.v[i].name;
-        good = flat.v[i].conf == &routes[i] && !str_starts(names[i], STR("_"));
+    bool good = flat->n == file->proxy.routes.n;
+    for (size_t i = 0; good && i < flat->n; i++) {
+        names[i] = flat->v[i].name;
+        good = flat->v[i].conf == &routes[i] && !str_starts(names[i], STR("_"));
     }
-    mem_free(flat.v);
-    conf_errors_fini(&e);
     return good ? names : NULL;
 }
 
@@ -114,8 +110,8 @@ static struct conf_file *read_text(struct str text, const struct feature_set *fe
     struct conf_node *root = conf_lex(text, &tree, e);
     struct conf_file *file = root ? read_tree(root, features, e) : NULL;
     if (file && sparse) {
-        const struct str *names = conf_pieces_wants_names(root) ? route_names(file, &tree) : NULL;
-        *sparse = conf_tree_sparse(text, e->file, root, names);
+        const struct str *names = route_names(file, &tree);
+        *sparse = names ? conf_tree_sparse(text, e->file, root, names) : NULL;
     }
     arena_fini(&tree);
     return file;
@@ -185,7 +181,7 @@ void conf_loaded_free(struct conf_loaded *l)
 struct snapshot *conf_loaded_snapshot(struct conf_loaded *l, const struct snapshot_inputs *in,
                                       char **errors)
 {
-    struct snapshot *s = snapshot_build_checked(&l->file->proxy, in, &l->errors);
+    struct snapshot *s = snapshot_build_checked(&l->file->proxy, l->file->flat, in, &l->errors);
     *errors = conf_errors_print(&l->errors);
     return s;
 }

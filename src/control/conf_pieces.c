@@ -118,6 +118,8 @@ static bool place_all(struct conf_pieces *p, struct str text, const struct conf_
     for (const struct conf_node *r = list->first; r; r = r->next, i++) {
         move_to(text, &at, &line, r->pos.line);
         struct str own = own_name(r), name = names ? names[i] : own;
+        if (name.n == 0)
+            return false;
         if (own.n == 0)
             p->given[i] = mem_strdup(name);
         p->v[i] = (struct piece){(uint32_t) at, line, hash_of(name), r->pos.column - 1};
@@ -144,27 +146,11 @@ static bool plain_lines(struct str text)
     return true;
 }
 
-/* The text gives each route of list its name. */
-static bool all_named(const struct conf_node *list)
-{
-    for (const struct conf_node *r = list->first; r; r = r->next) {
-        if (own_name(r).n == 0)
-            return false;
-    }
-    return true;
-}
-
-bool conf_pieces_wants_names(const struct conf_node *root)
-{
-    const struct conf_node *list = suitable(root);
-    return list && !all_named(list);
-}
-
 struct conf_pieces *conf_pieces_new(struct str text, const struct conf_node *root,
                                     const struct str *names)
 {
     const struct conf_node *list = suitable(root);
-    if (!list || !plain_lines(text) || (!names && !all_named(list)))
+    if (!list || !plain_lines(text))
         return NULL;
     struct conf_pieces *p = mem_new(sizeof *p);
     size_t cap = 16;

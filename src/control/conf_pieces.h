@@ -14,8 +14,6 @@ struct conf_pieces;
  * the text gives each one its name). NULL: it is none of those texts. */
 struct conf_pieces *conf_pieces_new(struct str text, const struct conf_node *root,
                                     const struct str *names);
-/* The tree of such a text leaves the names of some routes to the load. */
-bool conf_pieces_wants_names(const struct conf_node *root);
 /* Frees it, and the text that it was given; NULL is allowed. */
 void conf_pieces_free(struct conf_pieces *p);
 /* Gives it a copy of its text (for mem_free), out of which it reads from here on. */

@@ -10,19 +10,25 @@
 #include "control/conf_check.h"
 #include "control/conf_node.h"
 
+#define DEPTH_MAX 32u       /* routes within routes */
 #define NAME_MAX_BYTES 255u /* of a given name, which stands in paths of the API and in logs */
 
 /* ---- joining matches ----------------------------------------------------------------------- */
 
-static struct str lowered(struct str s, struct arena *a)
+static bool is_low(struct str s)
 {
     size_t i = 0;
     while (i < s.n && str_lower(s.p[i]) == s.p[i])
         i++;
-    if (i == s.n)
+    return i == s.n;
+}
+
+static struct str lowered(struct str s, struct arena *a)
+{
+    if (is_low(s))
         return s;
     struct str low = arena_str(a, s);
-    for (; i < s.n; i++)
+    for (size_t i = 0; i < s.n; i++)
         ((char *) low.p)[i] = str_lower(s.p[i]);
     return low;
 }
@@ -133,17 +139,23 @@ static struct str join_names(struct str outer, struct str name, const struct mat
     return low;
 }
 
-struct match_conf conf_match_join(const struct match_conf *outer, const struct match_conf *inner,
-                                  struct conf_errors *e)
+/* The match of a route nested in another (NULL: in none); says what contradicts. */
+static const struct match_conf *join(const struct match_conf *outer, const struct match_conf *inner,
+                                     struct conf_errors *e)
 {
-    struct match_conf m = *inner;
-    m.host = join_names(outer->host, inner->host, inner, "host", e);
-    m.sni = join_names(outer->sni, inner->sni, inner, "sni", e);
-    join_paths(&m, outer, inner, e);
-    join_lists(&m.methods, &outer->methods, inner, "method", e);
-    join_lists(&m.alpn, &outer->alpn, inner, "protocol", e);
-    m.headers = join_conditions(&outer->headers, &inner->headers, e->arena);
-    m.query = join_conditions(&outer->query, &inner->query, e->arena);
+    static const struct match_conf anything;
+    if (!outer && is_low(inner->host) && is_low(inner->sni))
+        return inner;
+    outer = outer ? outer : &anything;
+    struct match_conf *m = conf_alloc(e->arena, sizeof *m);
+    *m = *inner;
+    m->host = join_names(outer->host, inner->host, inner, "host", e);
+    m->sni = join_names(outer->sni, inner->sni, inner, "sni", e);
+    join_paths(m, outer, inner, e);
+    join_lists(&m->methods, &outer->methods, inner, "method", e);
+    join_lists(&m->alpn, &outer->alpn, inner, "protocol", e);
+    m->headers = join_conditions(&outer->headers, &inner->headers, e->arena);
+    m->query = join_conditions(&outer->query, &inner->query, e->arena);
     return m;
 }
 
@@ -205,7 +217,7 @@ static void give_names(struct flat_routes *flat, struct map *names, struct arena
         r->name = r->conf->name;
         if (r->name.n)
             continue;
-        struct str name = name_of_match(&r->match, r->conf->passthrough, a), first = name;
+        struct str name = name_of_match(r->match, r->conf->passthrough, a), first = name;
         /* The second of a name counts on from the route that took it first. */
         for (unsigned k = 2; map_get(names, name); k++)
             name = arena_printf(a, "%.*s#%u", STR_ARG(first), k);
@@ -275,8 +287,8 @@ static bool decide(struct flattening *f, const struct route_conf *r, struct flat
         conf_say(f->errors, r->pos,
                  "a route does one thing: it has %u of to, redirect and reply; keep one", n);
     if (r->passthrough)
-        check_passthrough(f, r, &out->match);
-    else if (out->match.alpn.n && n > 0)
+        check_passthrough(f, r, out->match);
+    else if (out->match->alpn.n && n > 0)
         conf_say(f->errors, r->pos,
                  "match.alpn is of passthrough routes only; add passthrough: true, or take it out");
     if (n == 0 && r->routes.n == 0)
@@ -304,14 +316,14 @@ static bool decide(struct flattening *f, const struct route_conf *r, struct flat
     return true;
 }
 
-static void add(struct flattening *f, const struct flat_route *r)
+/* How many routes there are, those within others too. */
+static size_t count(const struct schema_list *routes, unsigned depth)
 {
-    struct flat_routes *flat = &f->flat;
-    if (flat->n == flat->cap) {
-        flat->cap = flat->cap ? flat->cap * 2 : 16;
-        flat->v = mem_resize(flat->v, flat->cap * sizeof *flat->v);
-    }
-    flat->v[flat->n++] = *r;
+    const struct route_conf *r = routes->items;
+    size_t n = routes->n;
+    for (size_t i = 0; i < routes->n && depth < DEPTH_MAX; i++)
+        n += count(&r[i].routes, depth + 1);
+    return n;
 }
 
 static void flatten(struct flattening *f, const struct schema_list *routes,
@@ -322,13 +334,13 @@ static void flatten(struct flattening *f, const struct schema_list *routes,
         struct flat_route one = {.conf = &r[i]};
         if (r[i].name.n)
             take_given_name(&f->names, &r[i], f->errors);
-        one.match = conf_match_join(outer, &r[i].match, f->errors);
-        if (depth < 32)
-            flatten(f, &r[i].routes, &one.match, depth + 1);
+        one.match = join(outer, &r[i].match, f->errors);
+        if (depth < DEPTH_MAX)
+            flatten(f, &r[i].routes, one.match, depth + 1);
         else if (r[i].routes.n)
             conf_say(f->errors, r[i].pos, "routes are nested too deep (32 levels are allowed)");
         if (decide(f, &r[i], &one))
-            add(f, &one);
+            f->flat.v[f->flat.n++] = one;
     }
 }
 
@@ -356,11 +368,9 @@ static void only_upstream(struct flattening *f)
     r->to = conf->upstreams.names[0];
     r->settings = conf->settings;
     memcpy(r->features, conf->features, sizeof r->features);
-    struct flat_route one = {.conf = r, .match = r->match, .action = ROUTE_UPSTREAM};
-    add(f, &one);
+    f->flat.v[f->flat.n++] =
+        (struct flat_route){.conf = r, .match = &r->match, .action = ROUTE_UPSTREAM};
 }
-
-static const struct match_conf anything;
 
 /* The one upstream that r is about, if there is one of that name. */
 static void note_upstream(struct flattening *f, const struct route_conf *r)
@@ -378,7 +388,7 @@ bool conf_flatten_one(const struct proxy_conf *conf, const struct route_conf *r,
 {
     struct flattening f = {.conf = conf, .errors = e};
     *out = (struct flat_route){.conf = r, .name = r->name};
-    out->match = conf_match_join(&anything, &r->match, e);
+    out->match = join(NULL, &r->match, e);
     note_upstream(&f, r);
     bool good = r->routes.n == 0 && decide(&f, r, out);
     take_given_name(&f.names, r, e);
@@ -392,9 +402,10 @@ struct flat_routes conf_flatten(const struct proxy_conf *conf, struct conf_error
     struct flattening f = {.conf = conf, .errors = e};
     for (size_t i = 0; i < conf->upstreams.n; i++)
         map_set(&f.upstreams, conf->upstreams.names[i], (void *) (uintptr_t) (i + 1));
+    f.flat.v = conf_alloc(e->arena, (count(&conf->routes, 0) + 1) * sizeof *f.flat.v);
     if (conf->routes.n == 0)
         only_upstream(&f);
-    flatten(&f, &conf->routes, &anything, 0);
+    flatten(&f, &conf->routes, NULL, 0);
     give_names(&f.flat, &f.names, e->arena);
     map_fini(&f.names);
     map_fini(&f.upstreams);

@@ -254,7 +254,6 @@ static void spell_names(struct conf_tree *t, const struct feature_set *features)
         name_routes(t, &file->proxy.routes, list, &at);
     else if (e.n == 0 && flat.n == 1)
         name_only_route(t, flat.v);
-    mem_free(flat.v);
     conf_errors_fini(&e);
     arena_fini(&a);
 }

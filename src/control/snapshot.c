@@ -128,7 +128,7 @@ static void say_rules(struct build *b, const struct rules *rules, const char *fi
         struct router *r = router_new(&rules->v[i], 1, &why, &at);
         router_free(r);
         if (!r)
-            conf_say(b->errors, f->match.pos.line ? f->match.pos : f->conf->pos,
+            conf_say(b->errors, f->match->pos.line ? f->match->pos : f->conf->pos,
                      "route \"%.*s\": %s", STR_ARG(f->name), why);
         mem_free(why);
     }
@@ -150,8 +150,8 @@ static struct router *build_router(struct build *b, const struct flat_routes *f,
         if (f->v[i].conf->passthrough != passthrough)
             continue;
         struct match_conf *m = &matches[rules.n];
-        size_t need = schema_copy_size(&match_schema, &f->v[i].match);
-        schema_copy(&match_schema, m, &f->v[i].match, room(b, need));
+        size_t need = schema_copy_size(&match_schema, f->v[i].match);
+        schema_copy(&match_schema, m, f->v[i].match, room(b, need));
         b->s->asks_sni |= !passthrough && m->sni.n > 0;
         if (passthrough) { /* the name asked for takes the place of the host */
             m->host = m->sni;
@@ -189,9 +189,9 @@ static void attach_upstreams(struct build *b, const struct flat_routes *f)
     }
 }
 
-static void build_routes(struct build *b)
+static void build_routes(struct build *b, const struct flat_routes *flat)
 {
-    struct flat_routes f = conf_flatten(b->conf, b->errors);
+    struct flat_routes f = flat ? *flat : conf_flatten(b->conf, b->errors);
     size_t made = 0;
     b->routes = mem_new(f.n * sizeof(struct route *));
     for (size_t i = 0; i < f.n && b->errors->n == 0; i++) {
@@ -213,7 +213,6 @@ static void build_routes(struct build *b)
     for (size_t i = 0; i < made; i++)
         route_unref(b->routes[i]);
     mem_free(b->routes);
-    mem_free(f.v);
 }
 
 static void build_settings(struct build *b)
@@ -313,6 +312,7 @@ static void note_gone(struct build *b)
 }
 
 struct snapshot *snapshot_build_checked(const struct proxy_conf *conf,
+                                        const struct flat_routes *flat,
                                         const struct snapshot_inputs *in, struct conf_errors *e)
 {
     struct build b = {.conf = conf, .in = in, .errors = e};
@@ -325,7 +325,7 @@ struct snapshot *snapshot_build_checked(const struct proxy_conf *conf,
     build_trusted(&b);
     build_tls_clients(&b);
     b.s->fallback = build_fallback(&b);
-    build_routes(&b);
+    build_routes(&b, flat);
     fill_base(b.s);
     note_gone(&b);
     build_shares_drop(&b);
@@ -347,7 +347,7 @@ struct snapshot *snapshot_build(const struct proxy_conf *conf, const struct snap
     conf_errors_init(&e, &a, NULL);
     conf_check_proxy(conf, true, &e);
     if (e.n == 0)
-        s = snapshot_build_checked(conf, in, &e);
+        s = snapshot_build_checked(conf, NULL, in, &e);
     *errors = conf_errors_print(&e);
     conf_errors_fini(&e);
     arena_fini(&a);

@@ -46,8 +46,9 @@ struct snapshot_inputs {
 struct snapshot *snapshot_build(const struct proxy_conf *conf, const struct snapshot_inputs *in,
                                 char **errors);
 /* The same for a configuration that was parsed and checked with e, which points at places in its
- * text. NULL: e has errors. */
+ * text; flat: its routes (NULL: nobody flattened them yet). NULL: e has errors. */
 struct snapshot *snapshot_build_checked(const struct proxy_conf *conf,
+                                        const struct flat_routes *flat,
                                         const struct snapshot_inputs *in, struct conf_errors *e);
 /* One route of a configuration, by itself. */
 struct snapshot_change {

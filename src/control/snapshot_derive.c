@@ -60,7 +60,7 @@ struct snapshot *snapshot_derive(const struct proxy_conf *conf, const struct sna
     must(in->previous);
     b.s = snapshot_new(in, in->previous->base);
     take_over(b.s, in->previous);
-    rule.match = f ? &f->match : NULL;
+    rule.match = f ? f->match : NULL;
     rule.route = f ? make_route(&b, f, change->remove) : NULL;
     if (e->n == 0)
         b.s->router = router_change(in->previous->router, change->remove, f ? &rule : NULL, &why);

@@ -189,6 +189,52 @@ uint64_t schema_hash(const struct schema_table *table, const void *object, uint6
     return table->also ? schema_hash(table->also, o + table->also_offset, seed) : seed;
 }
 
+/* ---- comparing ----------------------------------------------------------------------------- */
+
+static bool equal_items(const struct schema_field *f, const void *a, const void *b, size_t n)
+{
+    struct schema_field item = item_row(f);
+    for (size_t i = 0; i < n; i++) {
+        size_t at = i * item_size(f);
+        if (!schema_equal_value(&item, (const char *) a + at, (const char *) b + at))
+            return false;
+    }
+    return true;
+}
+
+bool schema_equal_value(const struct schema_field *f, const void *a, const void *b)
+{
+    if (f->type == SCHEMA_OBJECT)
+        return schema_equal(f->sub, a, b);
+    if (f->type == SCHEMA_LIST) {
+        const struct schema_list *x = a, *y = b;
+        return x->n == y->n && equal_items(f, x->items, y->items, x->n);
+    }
+    if (f->type == SCHEMA_MAP) {
+        const struct schema_map *x = a, *y = b;
+        bool same = x->n == y->n;
+        for (size_t i = 0; same && i < x->n; i++)
+            same = str_eq(x->names[i], y->names[i]);
+        return same && equal_items(f, x->items, y->items, x->n);
+    }
+    if (is_text(f->type))
+        return str_eq(*(const struct str *) a, *(const struct str *) b);
+    return memcmp(a, b, schema_value_size(f->type)) == 0;
+}
+
+bool schema_equal(const struct schema_table *table, const void *a, const void *b)
+{
+    const char *x = a, *y = b;
+    for (size_t i = 0; i < table->n_fields; i++) {
+        const struct schema_field *f = &table->fields[i];
+        if (!schema_equal_value(f, x + f->offset, y + f->offset) ||
+            (f->given && x[f->given] != y[f->given]))
+            return false;
+    }
+    return !table->also ||
+           schema_equal(table->also, x + table->also_offset, y + table->also_offset);
+}
+
 /* ---- copies -------------------------------------------------------------------------------- */
 
 /* Where copies go; at NULL: only used counts. */

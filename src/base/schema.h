@@ -118,6 +118,10 @@ size_t schema_value_size(enum schema_type type);
 uint64_t schema_hash(const struct schema_table *table, const void *object, uint64_t seed);
 /* The same of one value. */
 uint64_t schema_hash_value(const struct schema_field *field, const void *value, uint64_t seed);
+/* The objects say the same, as schema_hash sees it. */
+bool schema_equal(const struct schema_table *table, const void *a, const void *b);
+/* The same of one value. */
+bool schema_equal_value(const struct schema_field *field, const void *a, const void *b);
 /* Bytes of room that schema_copy needs for what the rows of object point to. */
 size_t schema_copy_size(const struct schema_table *table, const void *object);
 /* Copies object to `to` (table->size bytes) with all that its rows point to, which is laid into

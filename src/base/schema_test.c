@@ -210,6 +210,7 @@ static void copies_owe_nothing(void **state)
     memset(text, 'X', 5);
     memset(name, 'X', 3);
     assert_int_not_equal(schema_hash(&outer_schema, &o, 1), before);
+    assert_false(schema_equal(&outer_schema, &copy, &o));
     assert_int_equal(schema_hash(&outer_schema, &copy, 1), before);
     assert_int_equal(copy.pos.line, 3);
     assert_null(copy.pos.file);
@@ -220,12 +221,56 @@ static void copies_owe_nothing(void **state)
     mem_free(room);
 }
 
+static void equal_is_what_hashes_alike(void **state)
+{
+    (void) state;
+    struct outer a, b;
+    struct str names[] = {STR("key")}, other_names[] = {STR("kez")};
+    struct str list[] = {STR("hello"), STR("")}, same_list[] = {STR("hello"), STR("")};
+    struct inner items[] = {{3, STR("hello")}}, other_items[] = {{4, STR("hello")}};
+    schema_defaults(&outer_schema, &a);
+    a.list = (struct schema_list){list, 2};
+    a.map = (struct schema_map){names, items, 1};
+    b = a;
+    b.list.items = same_list;
+    b.pos.line = 9;
+    assert_true(schema_equal(&outer_schema, &a, &b));
+    for (int i = 0; i < 6; i++) {
+        struct outer c = b;
+        switch (i) {
+        case 0:
+            c.list.n = 1;
+            break;
+        case 1:
+            c.map.names = other_names;
+            break;
+        case 2:
+            c.map.items = other_items;
+            break;
+        case 3:
+            c.inner_given = !c.inner_given;
+            break;
+        case 4:
+            c.text = STR("another");
+            break;
+        default:
+            c.wait++;
+        }
+        assert_false(schema_equal(&outer_schema, &a, &c));
+        assert_int_not_equal(schema_hash(&outer_schema, &a, 1), schema_hash(&outer_schema, &c, 1));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_numbers_with_units), cmocka_unit_test(says_what_is_allowed),
-        cmocka_unit_test(fills_defaults),           cmocka_unit_test(hints_the_nearest_name),
-        cmocka_unit_test(prints_what_reads_back),   cmocka_unit_test(copies_owe_nothing),
+        cmocka_unit_test(reads_numbers_with_units),
+        cmocka_unit_test(says_what_is_allowed),
+        cmocka_unit_test(fills_defaults),
+        cmocka_unit_test(hints_the_nearest_name),
+        cmocka_unit_test(prints_what_reads_back),
+        cmocka_unit_test(copies_owe_nothing),
+        cmocka_unit_test(equal_is_what_hashes_alike),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

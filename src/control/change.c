@@ -78,7 +78,7 @@ static void note_field(struct diff *d, struct change *c, struct change_field f)
 
 static bool differs(const struct schema_field *f, const char *a, const char *b)
 {
-    return schema_hash_value(f, a, 1) != schema_hash_value(f, b, 1);
+    return !schema_equal_value(f, a, b);
 }
 
 /* Lists and maps of objects are told by their length. */
@@ -184,7 +184,7 @@ static const void *told(struct diff *d, const void *here, const void *top, uint3
 
 static bool same(const struct schema_table *t, const void *a, const void *b)
 {
-    return a == b || schema_hash(t, a, 1) == schema_hash(t, b, 1);
+    return a == b || schema_equal(t, a, b);
 }
 
 /* old, now: of a route, which may have them from the top level, or (top) of that itself. */
@@ -273,8 +273,7 @@ static void diff_endpoints(struct diff *d, struct str name, const struct upstrea
     for (size_t i = 0; i < now->endpoints.n; i++) {
         const struct endpoint_conf *before = map_remove(&was, e[i].address);
         struct pair p = {(const char *) before, (const char *) &e[i], NULL, NULL};
-        if (before &&
-            schema_hash(&endpoint_schema, before, 1) == schema_hash(&endpoint_schema, &e[i], 1))
+        if (before && schema_equal(&endpoint_schema, before, &e[i]))
             continue;
         struct change *c = note(d, CHANGE_ENDPOINT, before ? CHANGE_CHANGED : CHANGE_ADDED,
                                 endpoint_name(d, name, e[i].address));
@@ -293,7 +292,7 @@ static void diff_upstream(struct diff *d, struct str name, const struct upstream
                           const struct upstream_conf *now)
 {
     static const char *const apart[] = {"endpoints", NULL};
-    if (old && schema_hash(&upstream_schema, old, 1) == schema_hash(&upstream_schema, now, 1))
+    if (old && schema_equal(&upstream_schema, old, now))
         return;
     struct change *c = note(d, CHANGE_UPSTREAM, old ? CHANGE_CHANGED : CHANGE_ADDED, name);
     struct pair p = {(const char *) old, (const char *) now, NULL, NULL};

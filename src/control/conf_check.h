@@ -15,7 +15,7 @@ struct flat_route {
     const struct route_conf *conf;
     /* With the conditions of all routes around it, host in lower case: conf's own, or in the arena. */
     const struct match_conf *match;
-    struct str name;         /* of this route alone */
+    struct str name; /* of this route alone */
     enum route_action action;
     size_t upstream; /* index in proxy_conf.upstreams, when ROUTE_UPSTREAM */
 };

@@ -12,6 +12,14 @@
 #include "base/map.h"
 #include "base/panic.h"
 
+#define MEMBERS_FEW 16u /* keys that are compared one by one */
+
+/* The members of one map, by key. */
+struct members {
+    struct conf_node *map;
+    struct map keys; /* of all of them, once they are more than a few */
+};
+
 struct lex {
     struct str text;
     yaml_parser_t parser;
@@ -185,16 +193,37 @@ static struct conf_node *take_alias(struct lex *l)
     return node_copy(l, n);
 }
 
+static struct conf_node *member_of(struct members *m, struct str key)
+{
+    if (m->keys.n)
+        return map_get(&m->keys, key);
+    for (struct conf_node *n = m->map->first; n; n = n->next) {
+        if (str_eq(n->key, key))
+            return n;
+    }
+    return NULL;
+}
+
+static void member_add(struct members *m, struct conf_node *n)
+{
+    node_add(m->map, n);
+    if (m->keys.n) {
+        map_set(&m->keys, n->key, n);
+    } else if (m->map->n > MEMBERS_FEW) {
+        for (n = m->map->first; n; n = n->next)
+            map_set(&m->keys, n->key, n);
+    }
+}
+
 /* Takes the merge key off the map: members of what it names that the map does not have. */
-static void merge_in(struct lex *l, struct conf_node *map, struct map *seen,
-                     const struct conf_node *from)
+static void merge_in(struct lex *l, struct members *m, const struct conf_node *from)
 {
     if (from->kind == CONF_LIST) {
         for (const struct conf_node *n = from->first; n && !l->failed; n = n->next) {
             if (n->kind == CONF_LIST)
                 refuse(l, n->pos, "a merge key (<<) takes a map or a list of maps");
             else
-                merge_in(l, map, seen, n);
+                merge_in(l, m, n);
         }
         return;
     }
@@ -203,13 +232,12 @@ static void merge_in(struct lex *l, struct conf_node *map, struct map *seen,
         return;
     }
     for (const struct conf_node *n = from->first; n; n = n->next) {
-        if (map_get(seen, n->key))
+        if (member_of(m, n->key))
             continue;
         struct conf_node *c = node_copy(l, n);
         if (!c)
             return;
-        node_add(map, c);
-        map_set(seen, c->key, c);
+        member_add(m, c);
     }
 }
 
@@ -258,9 +286,8 @@ static struct conf_node *take_list(struct lex *l, unsigned depth)
     return l->failed ? NULL : list;
 }
 
-/* Reads one key and its value into map; seen holds the keys so far. */
-static bool take_member(struct lex *l, struct conf_node *map, struct map *seen,
-                        struct conf_node **merge, unsigned depth)
+/* Reads one key and its value. */
+static bool take_member(struct lex *l, struct members *m, struct conf_node **merge, unsigned depth)
 {
     struct schema_pos at = pos_of(l, l->event.start_mark);
     if (l->event.type != YAML_SCALAR_EVENT) {
@@ -284,15 +311,14 @@ static bool take_member(struct lex *l, struct conf_node *map, struct map *seen,
     /* Upstreams and fields are named by keys, and names are printed. */
     if (!str_printable(key))
         conf_say(l->errors, at, "a key holds a control byte");
-    const struct conf_node *other = map_get(seen, key);
+    const struct conf_node *other = member_of(m, key);
     if (other) {
         /* Said, but read on: the other errors are wanted too. */
         conf_say(l->errors, at, "\"%.*s\" is given twice; the first is at line %u", STR_ARG(key),
                  other->at_key.line);
         return true;
     }
-    map_set(seen, key, n);
-    node_add(map, n);
+    member_add(m, n);
     return true;
 }
 
@@ -301,14 +327,14 @@ static struct conf_node *take_map(struct lex *l, unsigned depth)
     struct conf_node *map = node_new(l, CONF_MAP), *merge = NULL;
     struct str anchor =
         arena_str(l->arena, str_c((const char *) l->event.data.mapping_start.anchor));
-    struct map seen = {0};
+    struct members members = {.map = map};
     bool going = true;
     refuse_tag(l, l->event.data.mapping_start.tag);
     while (going && next_event(l) && l->event.type != YAML_MAPPING_END_EVENT)
-        going = take_member(l, map, &seen, &merge, depth);
+        going = take_member(l, &members, &merge, depth);
     if (!l->failed && merge)
-        merge_in(l, map, &seen, merge);
-    map_fini(&seen);
+        merge_in(l, &members, merge);
+    map_fini(&members.keys);
     note_anchor(l, anchor, map);
     return l->failed ? NULL : map;
 }

@@ -199,7 +199,7 @@ static char *add_name(char *names, const char *name)
 static bool fixed_differs(const struct schema_field *f, const char *a, const char *b)
 {
     if (!f->reloadable)
-        return schema_hash_value(f, a, 1) != schema_hash_value(f, b, 1);
+        return !schema_equal_value(f, a, b);
     if (f->type != SCHEMA_OBJECT)
         return false;
     const struct schema_field *row;

@@ -7,6 +7,7 @@
 #include <pcre2.h>
 #include <stdio.h>
 
+#include "base/panic.h"
 #include "control/conf_file.h"
 #include "net/addr.h"
 
@@ -282,7 +283,8 @@ static void parse_routes(struct parser *p, const struct schema_field *f, const s
         conf_say(p->errors, n->pos, "%s must be a list: put \"- \" in front of each", f->name);
         return;
     }
-    struct route_conf *items = conf_alloc(p->arena, n->n * sizeof *items);
+    struct route_conf *items = arena_alloc(p->arena, n->n * sizeof *items);
+    must(items);
     *list = (struct schema_list){items, n->n};
     for (const struct conf_node *child = n->first; child; child = child->next)
         parse_route(p, child, parent, items++);
@@ -412,11 +414,27 @@ static bool said_twice(const struct schema_table *table, const bool *given, size
 {
     size_t base, other_base;
     const struct schema_field *f = schema_row(table, at, &base), *other;
-    for (size_t i = 0; (other = schema_row(table, i, &other_base)); i++) {
-        if (i != at && given[i] && other_base + other->offset == base + f->offset)
+    for (const bool *g = given; (g = memchr(g, true, (size_t) (given + ROWS_MAX - g))); g++) {
+        other = schema_row(table, (size_t) (g - given), &other_base);
+        if (g != given + at && other_base + other->offset == base + f->offset)
             return true;
     }
     return false;
+}
+
+/* The row of that name and its number; NULL: there is none. */
+static const struct schema_field *row_of(const struct schema_table *table, struct str name,
+                                         size_t *base, size_t *at)
+{
+    *base = *at = 0;
+    for (; table; *base += table->also_offset, table = table->also) {
+        for (size_t i = 0; i < table->n_fields; i++, ++*at) {
+            const char *one = table->fields[i].name;
+            if (name.n && one[0] == name.p[0] && str_eq(str_c(one), name))
+                return &table->fields[i];
+        }
+    }
+    return NULL;
 }
 
 /* Reads the members; routes only, or all but those. */
@@ -425,14 +443,8 @@ static void parse_members(struct parser *p, const struct schema_table *table,
                           bool *given)
 {
     for (const struct conf_node *child = n->first; child; child = child->next) {
-        const struct schema_field *f = NULL, *row;
-        size_t base = 0, at = 0;
-        for (size_t i = 0; !f && (row = schema_row(table, i, &base)); i++) {
-            if (str_eq(str_c(row->name), child->key)) {
-                f = row;
-                at = i;
-            }
-        }
+        size_t base, at;
+        const struct schema_field *f = row_of(table, child->key, &base, &at);
         if (!f) {
             if (!(scope && parse_feature(p, child, scope)))
                 unknown_key(p, table, child, scope);

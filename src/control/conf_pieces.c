@@ -138,10 +138,16 @@ static bool place_all(struct conf_pieces *p, struct str text, const struct conf_
 /* Lines end in LF alone, as they are counted here; YAML knows four other ends (YAML 1.1 5.4). */
 static bool plain_lines(struct str text)
 {
-    static const char *const others[] = {"\r", "\xc2\x85", "\xe2\x80\xa8", "\xe2\x80\xa9"};
+    static const struct str others[] = {
+        {"\r", 1}, {"\xc2\x85", 2}, {"\xe2\x80\xa8", 3}, {"\xe2\x80\xa9", 3}};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
-        if (memmem(text.p, text.n, others[i], strlen(others[i])))
-            return false;
+        struct str rest = text;
+        for (ptrdiff_t at; (at = str_find(rest, others[i].p[0])) >= 0;) {
+            rest = str_sub(rest, (size_t) at, rest.n);
+            if (str_starts(rest, others[i]))
+                return false;
+            rest = str_sub(rest, 1, rest.n);
+        }
     }
     return true;
 }

@@ -189,8 +189,8 @@ static struct str name_of_match(const struct match_conf *m, bool passthrough, st
  * and changed. */
 static void take_given_name(struct map *names, const struct route_conf *r, struct conf_errors *e)
 {
-    struct schema_pos at = conf_place_of(e, r->name, r->pos);
-    const struct route_conf *other = map_get(names, r->name);
+    struct schema_pos at = conf_place_of(e, r->name, r->pos); /* where a message would point */
+    const struct route_conf *other = map_set(names, r->name, (void *) (uintptr_t) r);
     if (!str_printable(r->name))
         conf_say(e, at, "a route's name holds a control byte");
     if (r->name.n > NAME_MAX_BYTES)
@@ -206,7 +206,6 @@ static void take_given_name(struct map *names, const struct route_conf *r, struc
                  STR_ARG(r->name), conf_place_of(e, other->name, other->pos).line);
     else if (other)
         conf_say(e, at, "route name \"%.*s\" is given twice", STR_ARG(r->name));
-    map_set(names, r->name, (void *) (uintptr_t) r);
 }
 
 /* names: those that are given. */

@@ -236,12 +236,24 @@ static void settle_via(struct settings_conf *s, char *at)
     memcpy(at, "\r\n", 2);
 }
 
+/* Most routes say nothing of this and have it by the same pointers as the one before. */
+static bool shares_as(const struct route_conf *c, const struct route_conf *other)
+{
+    return other && c->passthrough == other->passthrough &&
+           memcmp(&c->settings, &other->settings, sizeof c->settings) == 0 &&
+           memcmp(c->features, other->features, sizeof c->features) == 0;
+}
+
 /* The share that routes like c use, borrowed from the build. */
 static struct route_share *route_share_of(struct build *b, const struct route_conf *c)
 {
+    if (shares_as(c, b->last))
+        return b->last_share;
     uint64_t hash = share_hash(b, c);
     struct str key = str_of((const char *) &hash, sizeof hash);
     struct route_share *r = map_get(&b->route_shares, key);
+    b->last = c;
+    b->last_share = r;
     if (r)
         return r;
     size_t texts = schema_copy_size(&settings_schema, &c->settings);
@@ -253,6 +265,7 @@ static struct route_share *route_share_of(struct build *b, const struct route_co
     settle_via(&r->settings, (char *) r + aligned(sizeof *r) + texts);
     add_features(b, r, c);
     map_set(&b->route_shares, key, r);
+    b->last_share = r;
     return r;
 }
 

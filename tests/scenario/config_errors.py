@@ -162,7 +162,8 @@ def test_odd_bytes(t):
     """Garbage is refused, never a crash."""
     for i, raw in enumerate((b"\0\0\0", b"\xff\xfe\xfd", b"{" * 5000, b"[" * 5000, b"a: &x [*x]\n",
                              b"a: !!binary x\n", b"? " * 1000, b"%YAML 9.9\n---\n", b"---\n---\n",
-                             b"x" * 100000, b"routes: *nothing\n", b"\xef\xbb\xbfworkers: x\n")):
+                             b"x" * 100000, b"routes: *nothing\n", b"\xef\xbb\xbf",
+                             b"\xef\xbb\xbfworkers: x\n")):
         path = os.path.join(t.make_dir("odd"), "odd%d.yaml" % i)
         with open(path, "wb") as f:
             f.write(raw)

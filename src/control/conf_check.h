@@ -13,7 +13,7 @@ struct conf_file;
 /* A route that requests can end at: nested ones flattened, conditions joined. */
 struct flat_route {
     const struct route_conf *conf;
-    /* With the conditions of all routes around it, host in lower case: conf's own, or in the arena. */
+    /* With the conditions of all routes around it, host in lower case; conf's own or another. */
     const struct match_conf *match;
     struct str name; /* of this route alone */
     enum route_action action;

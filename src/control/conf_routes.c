@@ -189,8 +189,11 @@ static struct str name_of_match(const struct match_conf *m, bool passthrough, st
  * and changed. */
 static void take_given_name(struct map *names, const struct route_conf *r, struct conf_errors *e)
 {
-    struct schema_pos at = conf_place_of(e, r->name, r->pos); /* where a message would point */
     const struct route_conf *other = map_set(names, r->name, (void *) (uintptr_t) r);
+    if (!other && str_printable(r->name) && r->name.n <= NAME_MAX_BYTES &&
+        !str_starts(r->name, STR("_")))
+        return;
+    struct schema_pos at = conf_place_of(e, r->name, r->pos);
     if (!str_printable(r->name))
         conf_say(e, at, "a route's name holds a control byte");
     if (r->name.n > NAME_MAX_BYTES)

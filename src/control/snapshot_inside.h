@@ -31,7 +31,8 @@ struct build {
     struct map gone;          /* names of routes that only the predecessor has */
     struct map old_upstreams; /* name -> struct upstream */
     struct tls_client **tls;  /* of upstreams, by place in conf; one reference each */
-    const struct route_conf *last; /* the last that last_share was found for; NULL: none */
+    /* The last route that a share was found for, and that one; NULL: none yet. */
+    const struct route_conf *last;
     struct route_share *last_share;
     /* Numbers of what most routes have in common; 0: not asked for yet. */
     uint64_t settings_hash[2]; /* of the top level's settings; 1: for passthrough */

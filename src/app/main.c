@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* main.c: the table of commands. */
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "app/commands.h"
 #include "base/str.h"
@@ -158,8 +160,21 @@ static int no_such_command(const char *name)
     return 2;
 }
 
+/* Started without standard input, output or error, the next sockets would take their places, and
+ * what is printed or logged would go to whoever is at their other end. */
+static void fill_standard_places(void)
+{
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
+    fill_standard_places();
     tls_use_base_memory();
     struct str name = str_c(argc > 1 ? argv[1] : "");
     if (name.n == 0) {

@@ -265,3 +265,25 @@ def test_wrong_usage(t):
     assert code == 0 and re.fullmatch(r"weir \d+\.\d+\.\d+\n", text), text
     code, _, text = t.run("run", "--config", "/nonexistent.yaml")
     assert code == 1 and "/nonexistent.yaml" in text, text
+
+
+def test_without_standard_descriptors(t):
+    """No socket takes the place of standard output or error, where it would be sent the log."""
+    path, address = os.path.join(t.dir, "bare.yaml"), t.address()
+    with open(path, "w") as f:
+        f.write("listeners: ['%s']\naccess_log: stdout\n"
+                "routes: [{match: /*, reply: {body: x}}]\n" % address)
+    bare = ["sh", "-c", 'exec "$@" 0<&- 1>&- 2>&-', "sh"]
+    p = t.spawn([*bare, t.weir_path, "run", "--config", path],
+                env={**os.environ, **t.weir_env})
+    client.wait_listening(address, 20, lambda: p.poll() is None)
+    with open("/proc/%d/task/%d/children" % (p.pid, p.pid)) as f:
+        pids = [p.pid] + [int(x) for x in f.read().split()]
+    assert len(pids) == 2, pids
+    for pid in pids:
+        at = [os.readlink("/proc/%d/fd/%d" % (pid, fd)) for fd in range(3)]
+        assert at == ["/dev/null"] * 3, (pid, at)
+    with client.Client(address) as c:
+        assert c.get("/x").body == b"x"
+    p.send_signal(signal.SIGTERM)
+    assert p.wait(wire.patience()) == 0

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* main.c: the table of commands. */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -175,6 +176,7 @@ static void fill_standard_places(void)
 int main(int argc, char **argv)
 {
     fill_standard_places();
+    (void) signal(SIGCHLD, SIG_DFL); /* ignored, as some parents leave it, no child's end is seen */
     tls_use_base_memory();
     struct str name = str_c(argc > 1 ? argv[1] : "");
     if (name.n == 0) {

@@ -267,23 +267,48 @@ def test_wrong_usage(t):
     assert code == 1 and "/nonexistent.yaml" in text, text
 
 
-def test_without_standard_descriptors(t):
-    """No socket takes the place of standard output or error, where it would be sent the log."""
+def server_of(pid):
+    with open("/proc/%d/task/%d/children" % (pid, pid)) as f:
+        return int((f.read().split() or "0")[0])
+
+
+def bare(t, before):
+    """A Weir whose process does this before it becomes Weir."""
     path, address = os.path.join(t.dir, "bare.yaml"), t.address()
     with open(path, "w") as f:
         f.write("listeners: ['%s']\naccess_log: stdout\n"
                 "routes: [{match: /*, reply: {body: x}}]\n" % address)
-    bare = ["sh", "-c", 'exec "$@" 0<&- 1>&- 2>&-', "sh"]
-    p = t.spawn([*bare, t.weir_path, "run", "--config", path],
-                env={**os.environ, **t.weir_env})
+    p = t.spawn([t.weir_path, "run", "--config", path], env={**os.environ, **t.weir_env},
+                preexec_fn=before)
     client.wait_listening(address, 20, lambda: p.poll() is None)
-    with open("/proc/%d/task/%d/children" % (p.pid, p.pid)) as f:
-        pids = [p.pid] + [int(x) for x in f.read().split()]
-    assert len(pids) == 2, pids
-    for pid in pids:
+    return p, address
+
+
+def serves(address):
+    with client.Client(address) as c:
+        return c.get("/x").body == b"x"
+
+
+def test_without_standard_descriptors(t):
+    """No socket takes the place of standard output or error, where it would be sent the log."""
+    p, address = bare(t, lambda: os.closerange(0, 3))
+    for pid in (p.pid, server_of(p.pid)):
         at = [os.readlink("/proc/%d/fd/%d" % (pid, fd)) for fd in range(3)]
         assert at == ["/dev/null"] * 3, (pid, at)
-    with client.Client(address) as c:
-        assert c.get("/x").body == b"x"
+    assert serves(address)
+    p.send_signal(signal.SIGTERM)
+    assert p.wait(wire.patience()) == 0
+
+
+def test_ignored_signals(t):
+    """What the parent left ignored is seen all the same, the end of a child above all."""
+    def ignore():
+        for s in ("CHLD", "HUP", "INT", "PIPE", "TERM", "USR1", "USR2"):
+            signal.signal(getattr(signal, "SIG" + s), signal.SIG_IGN)
+    p, address = bare(t, ignore)
+    server = server_of(p.pid)
+    os.kill(server, signal.SIGKILL)
+    await_true("another server", lambda: server_of(p.pid) not in (0, server))
+    assert serves(address)
     p.send_signal(signal.SIGTERM)
     assert p.wait(wire.patience()) == 0

@@ -281,6 +281,7 @@ def bare(t, before):
     p = t.spawn([t.weir_path, "run", "--config", path], env={**os.environ, **t.weir_env},
                 preexec_fn=before)
     client.wait_listening(address, 20, lambda: p.poll() is None)
+    assert serves(address)
     return p, address
 
 

@@ -224,8 +224,8 @@ char *conf_restart_needed(const struct conf_file *running, const struct conf_fil
     }
     for (uint32_t i = 0; i < features->n; i++) {
         const struct feature *one = features->v[i];
-        if (!one->conf)
-            continue;
+        if (!one->conf || !running->proxy.features[i] || !loaded->proxy.features[i])
+            continue; /* what C code made says nothing of features */
         const struct schema_field row = {
             .type = SCHEMA_OBJECT, .sub = one->conf, .reloadable = true};
         if (fixed_differs(&row, running->proxy.features[i], loaded->proxy.features[i]))

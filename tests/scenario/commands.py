@@ -87,6 +87,30 @@ def test_proxy_says_its_port(t):
     ends_well(p, text)
 
 
+def test_proxy_takes_signals(t):
+    """It has no file, but is reloaded and followed by a new program like any other."""
+    o, address = t.origin(), t.address()
+    p, text = spawn(t, "proxy", "--from", address, "--to", "http://" + o.address)
+    client.wait_listening(address, 20, lambda: p.poll() is None)
+
+    def serves():
+        with client.Client(address) as c:
+            return c.get("/x").body == b"origin GET /x\n"
+    assert serves()
+    p.send_signal(signal.SIGHUP)
+    await_true("a reload", lambda: "config.loaded" in text())
+    assert serves()
+    p.send_signal(signal.SIGUSR2)
+    await_true("a new program", lambda: "upgrade.finished" in text())
+    assert serves()
+    p.send_signal(signal.SIGHUP)
+    await_true("a reload of it", lambda: text().count("config.loaded") == 2)
+    assert serves()
+    p.send_signal(signal.SIGUSR1)
+    assert not re.search("server.ended|panic|upgrade.failed", text()), text()
+    ends_well(p, text)
+
+
 def test_proxy_host_rewrite_and_base(t):
     o = t.origin()
     address = t.address()

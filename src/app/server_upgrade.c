@@ -55,9 +55,9 @@ void server_freeze(struct server *s)
 {
     const struct file_stamp *f = &s->seen;
     json_t *list = s->live.list ? json_incref(s->live.list) : json_array(); /* no file: none */
-    json_t *facts = json_pack("{s:o, s:[IIIII]}", "changes", list, "file",
-                              (json_int_t) f->device, (json_int_t) f->inode, (json_int_t) f->size,
-                              (json_int_t) f->sec, (json_int_t) f->nsec);
+    json_t *facts = json_pack("{s:o, s:[IIIII]}", "changes", list, "file", (json_int_t) f->device,
+                              (json_int_t) f->inode, (json_int_t) f->size, (json_int_t) f->sec,
+                              (json_int_t) f->nsec);
     say(s, CHANNEL_FROZEN, 0, memfd_of(facts));
 }
 

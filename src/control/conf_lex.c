@@ -9,11 +9,16 @@
 #include <string.h>
 #include <yaml.h>
 
+#include "base/map.h"
 #include "base/panic.h"
-#include "control/conf_node.h"
-#include "control/conf_plain.h"
 
 #define MEMBERS_FEW 16u /* keys that are compared one by one */
+
+/* The members of one map, by key. */
+struct members {
+    struct conf_node *map;
+    struct map keys; /* of all of them, once they are more than a few */
+};
 
 struct lex {
     struct str text;
@@ -120,6 +125,16 @@ static struct conf_node *node_new(struct lex *l, enum conf_kind kind)
     return n;
 }
 
+static void node_add(struct conf_node *parent, struct conf_node *n)
+{
+    if (parent->last)
+        parent->last->next = n;
+    else
+        parent->first = n;
+    parent->last = n;
+    parent->n++;
+}
+
 struct conf_node *conf_member(const struct conf_node *map, const char *key)
 {
     for (struct conf_node *n = map->first; n; n = n->next) {
@@ -133,30 +148,6 @@ bool conf_is_null(const struct conf_node *n)
 {
     return n->kind == CONF_SCALAR && n->plain &&
            (n->text.n == 0 || str_eq(n->text, STR("~")) || str_eq(n->text, STR("null")));
-}
-
-/* ---- members of a map ---------------------------------------------------------------------- */
-
-struct conf_node *conf_members_get(const struct conf_members *m, struct str key)
-{
-    if (m->keys.n)
-        return map_get(&m->keys, key);
-    for (struct conf_node *n = m->map->first; n; n = n->next) {
-        if (str_eq(n->key, key))
-            return n;
-    }
-    return NULL;
-}
-
-void conf_members_add(struct conf_members *m, struct conf_node *n)
-{
-    conf_node_add(m->map, n);
-    if (m->keys.n) {
-        map_set(&m->keys, n->key, n);
-    } else if (m->map->n > MEMBERS_FEW) {
-        for (n = m->map->first; n; n = n->next)
-            map_set(&m->keys, n->key, n);
-    }
 }
 
 /* ---- anchors, aliases, merge keys ---------------------------------------------------------- */
@@ -184,7 +175,7 @@ static struct conf_node *node_copy(struct lex *l, const struct conf_node *n)
         struct conf_node *c = node_copy(l, child);
         if (!c)
             return NULL;
-        conf_node_add(to, c);
+        node_add(to, c);
     }
     return to;
 }
@@ -202,8 +193,30 @@ static struct conf_node *take_alias(struct lex *l)
     return node_copy(l, n);
 }
 
+static struct conf_node *member_of(struct members *m, struct str key)
+{
+    if (m->keys.n)
+        return map_get(&m->keys, key);
+    for (struct conf_node *n = m->map->first; n; n = n->next) {
+        if (str_eq(n->key, key))
+            return n;
+    }
+    return NULL;
+}
+
+static void member_add(struct members *m, struct conf_node *n)
+{
+    node_add(m->map, n);
+    if (m->keys.n) {
+        map_set(&m->keys, n->key, n);
+    } else if (m->map->n > MEMBERS_FEW) {
+        for (n = m->map->first; n; n = n->next)
+            map_set(&m->keys, n->key, n);
+    }
+}
+
 /* Takes the merge key off the map: members of what it names that the map does not have. */
-static void merge_in(struct lex *l, struct conf_members *m, const struct conf_node *from)
+static void merge_in(struct lex *l, struct members *m, const struct conf_node *from)
 {
     if (from->kind == CONF_LIST) {
         for (const struct conf_node *n = from->first; n && !l->failed; n = n->next) {
@@ -219,12 +232,12 @@ static void merge_in(struct lex *l, struct conf_members *m, const struct conf_no
         return;
     }
     for (const struct conf_node *n = from->first; n; n = n->next) {
-        if (conf_members_get(m, n->key))
+        if (member_of(m, n->key))
             continue;
         struct conf_node *c = node_copy(l, n);
         if (!c)
             return;
-        conf_members_add(m, c);
+        member_add(m, c);
     }
 }
 
@@ -267,15 +280,14 @@ static struct conf_node *take_list(struct lex *l, unsigned depth)
         struct conf_node *n = take_node(l, depth + 1);
         if (!n)
             return NULL;
-        conf_node_add(list, n);
+        node_add(list, n);
     }
     note_anchor(l, anchor, list);
     return l->failed ? NULL : list;
 }
 
 /* Reads one key and its value. */
-static bool take_member(struct lex *l, struct conf_members *m, struct conf_node **merge,
-                        unsigned depth)
+static bool take_member(struct lex *l, struct members *m, struct conf_node **merge, unsigned depth)
 {
     struct schema_pos at = pos_of(l, l->event.start_mark);
     if (l->event.type != YAML_SCALAR_EVENT) {
@@ -299,14 +311,14 @@ static bool take_member(struct lex *l, struct conf_members *m, struct conf_node 
     /* Upstreams and fields are named by keys, and names are printed. */
     if (!str_printable(key))
         conf_say(l->errors, at, "a key holds a control byte");
-    const struct conf_node *other = conf_members_get(m, key);
+    const struct conf_node *other = member_of(m, key);
     if (other) {
         /* Said, but read on: the other errors are wanted too. */
         conf_say(l->errors, at, "\"%.*s\" is given twice; the first is at line %u", STR_ARG(key),
                  other->at_key.line);
         return true;
     }
-    conf_members_add(m, n);
+    member_add(m, n);
     return true;
 }
 
@@ -315,7 +327,7 @@ static struct conf_node *take_map(struct lex *l, unsigned depth)
     struct conf_node *map = node_new(l, CONF_MAP), *merge = NULL;
     struct str anchor =
         arena_str(l->arena, str_c((const char *) l->event.data.mapping_start.anchor));
-    struct conf_members members = {.map = map};
+    struct members members = {.map = map};
     bool going = true;
     refuse_tag(l, l->event.data.mapping_start.tag);
     while (going && next_event(l) && l->event.type != YAML_MAPPING_END_EVENT)
@@ -368,9 +380,15 @@ static struct conf_node *take_document(struct lex *l)
     return l->failed ? NULL : root;
 }
 
-struct conf_node *conf_lex_yaml(struct str text, struct arena *tree, struct conf_errors *e)
+struct conf_node *conf_lex(struct str text, struct arena *tree, struct conf_errors *e)
 {
+    if (str_starts(text, STR("\xef\xbb\xbf"))) /* an editor's mark of UTF-8 (YAML 5.2) */
+        text = str_of(text.p + 3, text.n - 3); /* with nothing behind it, too */
     struct lex l = {.text = text, .errors = e, .arena = tree};
+    if (text.n > CONF_TEXT_MAX) {
+        conf_say(e, (struct schema_pos){e->file, 0, 0}, "larger than 64MiB");
+        return NULL;
+    }
     must(yaml_parser_initialize(&l.parser));
     yaml_parser_set_encoding(&l.parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&l.parser, (const unsigned char *) text.p, text.n);
@@ -380,16 +398,4 @@ struct conf_node *conf_lex_yaml(struct str text, struct arena *tree, struct conf
     yaml_parser_delete(&l.parser);
     map_fini(&l.anchors);
     return root;
-}
-
-struct conf_node *conf_lex(struct str text, struct arena *tree, struct conf_errors *e)
-{
-    if (str_starts(text, STR("\xef\xbb\xbf"))) /* an editor's mark of UTF-8 (YAML 5.2) */
-        text = str_of(text.p + 3, text.n - 3); /* with nothing behind it, too */
-    if (text.n > CONF_TEXT_MAX) {
-        conf_say(e, (struct schema_pos){e->file, 0, 0}, "larger than 64MiB");
-        return NULL;
-    }
-    struct conf_node *root = conf_plain(text, tree, e->file);
-    return root ? root : conf_lex_yaml(text, tree, e);
 }

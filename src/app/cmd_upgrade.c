@@ -2,6 +2,7 @@
 /* cmd_upgrade.c: weir upgrade: asks the supervisor itself, which then is another program. */
 #include <getopt.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "app/admin_client.h"
 #include "app/commands.h"
@@ -67,7 +68,8 @@ static pid_t pid_of_file(const char *path)
     char *why = NULL, *text = file_read_start(path, 64, &n, &why);
     if (!text)
         fprintf(stderr, "%s\n", why);
-    else if (!str_to_u64(str_trim(str_of(text, n)), &pid) || pid == 0 || pid > INT32_MAX)
+    else if (!str_to_u64(str_trim(str_of(text, strcspn(text, "\r\n"))), &pid) || pid == 0 ||
+             pid > INT32_MAX)
         fprintf(stderr, "%s: it does not hold the id of a process\n", path);
     mem_free(why);
     mem_free(text);

@@ -474,6 +474,10 @@ def test_the_pid_file_stays(t):
     await_true("the new server alone", lambda: len(w.children()) == 1)
     assert os.stat("/proc/%d" % w.server_pid()).st_uid == os.getuid()
     assert "server.user" not in w.log(), "an upgrade took another user"
+    old = w.server_pid()
+    code, out, err = t.run("upgrade", "--pid-file", before)
+    assert code == 0 and "serves" in out, (out, err)
+    served_by_another(w, old)
     w.stop()
     assert not os.path.exists(before)
     with open(after) as f:

@@ -42,6 +42,14 @@ static bool plain(unsigned char c)
     return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
 
+bool json_plain(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (!plain((unsigned char) s.p[i]))
+            return false;
+    return s.n <= JSON_PLAIN_MAX;
+}
+
 /* 0xff in the place of each byte that may not stand in a string as it is. */
 static inline bytes16 special(bytes16 v)
 {

@@ -4,11 +4,13 @@
 #ifndef WEIR_BASE_JSON_H
 #define WEIR_BASE_JSON_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/str.h"
 
 #define JSON_U64_MAX 20u /* digits of the longest number */
+#define JSON_PLAIN_MAX 256u
 #define JSON_BYTE_MAX 6u /* most bytes that one byte of a string becomes */
 
 /* Appends a string constant; evaluates at twice. */
@@ -22,5 +24,8 @@ char *json_two(char *at, unsigned v);
  * fit is cut at a character. Valid UTF-8 goes through but for control characters, other bytes come
  * out as \\xNN, so that the line is always valid and no terminal is misled. */
 char *json_text(char *at, struct str s, size_t room);
+/* s needs no escape and is at most JSON_PLAIN_MAX bytes long: asked once for a name that is written
+ * often. */
+bool json_plain(struct str s);
 
 #endif

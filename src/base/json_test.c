@@ -68,6 +68,7 @@ static void test_every_byte(void **state)
             char *end = json_text(out, str_of(in, sizeof(in)), sizeof(out));
             bool plain = c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
             assert_int_equal(end - out == sizeof(in), plain);
+            assert_int_equal(json_plain(str_of(in, sizeof(in))), plain);
             for (char *p = out; p < end; p++) {
                 unsigned char o = (unsigned char) *p;
                 assert_true(o >= 0x20 && o < 0x7f);
@@ -81,12 +82,13 @@ static void test_every_byte(void **state)
 static void test_room(void **state)
 {
     (void) state;
-    char in[64], out[64];
+    char in[JSON_PLAIN_MAX + 1], out[64];
     memset(in, 'a', sizeof(in));
+    assert_true(json_plain(str_of(in, JSON_PLAIN_MAX)) && !json_plain(str_of(in, sizeof(in))));
     in[20] = '\n';
     for (size_t room = 0; room <= sizeof(out); room++) {
         memset(out, '#', sizeof(out));
-        char *end = json_text(out, str_of(in, sizeof(in)), room);
+        char *end = json_text(out, str_of(in, sizeof(out)), room);
         assert_true((size_t) (end - out) <= room);
         for (size_t i = room; i < sizeof(out); i++)
             assert_int_equal(out[i], '#');

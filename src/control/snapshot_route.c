@@ -6,6 +6,7 @@
  * 2. content covers everything that a request can notice but the match, the upstream's settings
  *    too: equal content and name mean that the old route serves.
  * 3. upstream is set last, when nothing can be refused any more. */
+#include "base/json.h"
 #include "base/mem.h"
 #include "base/panic.h"
 #include "control/snapshot_inside.h"
@@ -330,6 +331,7 @@ static void fill(struct route *r, const struct flat_route *f, char *room)
     const struct route_conf *c = f->conf;
     memcpy(room, f->name.p, f->name.n);
     r->name = str_of(room, f->name.n);
+    r->plain_name = json_plain(r->name);
     room += aligned(f->name.n + 1);
     room = schema_copy(&redirect_schema, &r->redirect, &c->redirect, room);
     schema_copy(&reply_schema, &r->reply, &c->reply, room);

@@ -25,6 +25,7 @@ enum {
     ROOM_SHORT = 256, /* method, request id, unique id */
     FIXED = 2048,     /* keys, numbers, steps */
 };
+_Static_assert(JSON_PLAIN_MAX <= ROOM_NAME && JSON_PLAIN_MAX <= ROOM_SHORT, "of plain texts");
 _Static_assert(ROOM_PATH + ROOM_QUERY + ROOM_AGENT + ROOM_REFERRER + ROOM_META + 6 * ROOM_NAME +
                        3 * ROOM_SHORT + FIXED <=
                    ACCESS_LOG_LINE,
@@ -54,6 +55,19 @@ struct access_log {
     do {                                                                                           \
         (at) = json_text(JSON_LIT(at, key "\""), s, room);                                         \
         *(at)++ = '"';                                                                             \
+    } while (0)
+/* The same for a text that needs no look: a known name, or plain, which says json_plain. */
+#define PLAIN(at, key, s)                                                                          \
+    do {                                                                                           \
+        (at) = bytes_put(JSON_LIT(at, key "\""), (s).p, (s).n);                                    \
+        *(at)++ = '"';                                                                             \
+    } while (0)
+#define NAME(at, key, s, plain)                                                                    \
+    do {                                                                                           \
+        if (plain)                                                                                 \
+            PLAIN(at, key, s);                                                                     \
+        else                                                                                       \
+            TEXT(at, key, s, ROOM_NAME);                                                           \
     } while (0)
 #define NUMBER(at, key, v) ((at) = json_u64(JSON_LIT(at, key), v))
 
@@ -111,7 +125,10 @@ static char *put_request(char *at, const struct exchange *x, bool query)
         at = JSON_LIT(at, ",\"protocol\":\"tls\"");
     if (!in || in->method.n == 0)
         return at;
-    TEXT(at, ",\"method\":", in->method, ROOM_SHORT);
+    if (in->method_id != METHOD_OTHER)
+        PLAIN(at, ",\"method\":", in->method);
+    else
+        TEXT(at, ",\"method\":", in->method, ROOM_SHORT);
     TEXT(at, ",\"host\":", in->authority, ROOM_NAME);
     TEXT(at, ",\"path\":", in->path, ROOM_PATH);
     if (in->has_query && query)
@@ -135,20 +152,20 @@ static char *put_request(char *at, const struct exchange *x, bool query)
 static char *put_outcome(char *at, const struct exchange *x)
 {
     const struct attempt *a = x->attempt;
-    TEXT(at, ",\"route\":", x->route->name, ROOM_NAME);
-    if (x->route->upstream)
-        TEXT(at, ",\"upstream\":", x->route->upstream->name, ROOM_NAME);
-    if (a && a->endpoint)
-        TEXT(at, ",\"endpoint\":", a->endpoint->address, ROOM_NAME);
+    const struct upstream *u = x->route->upstream;
+    const struct endpoint *e = a ? a->endpoint : NULL;
+    NAME(at, ",\"route\":", x->route->name, x->route->plain_name);
+    if (u)
+        NAME(at, ",\"upstream\":", u->name, u->plain_name);
+    if (e)
+        NAME(at, ",\"endpoint\":", e->address, e->plain_address);
     NUMBER(at, ",\"attempts\":", x->n_attempts);
     if (x->retry_refused)
         TEXT(at, ",\"retry_refused\":",
              str_c(retry_refused_name((enum retry_refused) x->retry_refused)), ROOM_SHORT);
     NUMBER(at, ",\"status\":", exchange_status(x));
     struct str reason = str_c(fault_name(x->fault));
-    at = JSON_LIT(at, ",\"reason\":\"");
-    at = bytes_put(at, reason.p, reason.n);
-    *at++ = '"';
+    PLAIN(at, ",\"reason\":", reason);
     NUMBER(at, ",\"bytes_in\":", x->client ? x->client->bytes_in : 0);
     NUMBER(at, ",\"bytes_out\":", x->client ? x->client->bytes_out : 0);
     if (x->in && x->in->early)
@@ -208,7 +225,7 @@ size_t access_log_line(char *line, const struct exchange *x, void *worker)
     at = put_outcome(at, x);
     at = put_times(at, x, w);
     if (x->request_id.n)
-        TEXT(at, ",\"request_id\":", x->request_id, ROOM_SHORT);
+        PLAIN(at, ",\"request_id\":", x->request_id);
     if (x->identity.n)
         TEXT(at, ",\"identity\":", x->identity, ROOM_NAME);
     if (x->route->settings->meta.n)

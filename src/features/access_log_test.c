@@ -72,6 +72,7 @@ static void fill(struct test *t)
     static struct str names[] = {{"team", 4}}, values[] = {{"a\"b", 3}};
     t->upstream.name = STR("origin");
     t->endpoint->address = STR("127.0.0.1:9000");
+    t->upstream.plain_name = t->endpoint->plain_address = true;
     t->attempt = (struct attempt){.endpoint = t->endpoint, .reused = true, .connected = 1};
     t->k.route.upstream = &t->upstream;
     t->k.settings.meta = (struct schema_map){names, values, 1};
@@ -162,7 +163,9 @@ static void test_hostile(void **state)
     struct str s = str_of(bad, sizeof(bad));
     struct str names[] = {s, s}, values[] = {s, s};
     t->k.in.method = t->k.in.authority = t->k.in.path = t->k.in.query = s;
-    t->k.route.name = t->upstream.name = t->endpoint->address = t->k.x.request_id = s;
+    t->k.in.method_id = METHOD_OTHER;
+    t->k.route.name = t->upstream.name = t->endpoint->address = s;
+    t->upstream.plain_name = t->endpoint->plain_address = false;
     t->k.settings.meta = (struct schema_map){names, values, 2};
     for (uint32_t i = 0; i < t->k.in.fields.n; i++)
         t->k.in.fields.v[i].value = s;

@@ -9,9 +9,12 @@
 #include <endian.h>
 
 #include "base/bytes16.h"
+#include "base/json.h"
 #include "features/registry.h"
 #include "proxy/exchange.h"
 #include "proxy/field_rule.h"
+
+_Static_assert(REQUEST_ID_MAX <= JSON_PLAIN_MAX, "an id is written into logs as it is");
 
 /* The next output of a splitmix64 generator: enough for names, not for keys. */
 static uint64_t draw(uint64_t *state)

@@ -111,7 +111,7 @@ struct exchange {
     struct ip client_ip;   /* the one derived address: used by logs, limits, hashing, rules alike */
     bool peer_trusted;     /* peer is a trusted proxy */
     uint8_t announce;      /* enum exchange_announce */
-    struct str request_id; /* set by the request_id feature; empty: none */
+    struct str request_id; /* set by the request_id feature, json_plain; empty: none */
     struct str identity;   /* verified identity; empty: none */
     struct str allow;      /* methods for a 405 */
 

@@ -40,6 +40,7 @@ struct route {
                                         route's (route_scope) or the top level's */
     const uint32_t *slots;           /* offset of each feature's slot in the exchange's slot area */
     uint32_t slots_bytes;
+    bool plain_name; /* the log may say the name as it is: json_plain */
     struct h1_limits response_limits;
     _Atomic uint32_t refs;
     /* The rest is seldom read. */

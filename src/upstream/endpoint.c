@@ -7,6 +7,7 @@
  * 3. e->refs counts upstreams that name it, pools, tickets, notes on their way and watches. */
 #include "upstream/endpoint.h"
 
+#include "base/json.h"
 #include "base/panic.h"
 #include "net/tls.h"
 #include "upstream/registry.h"
@@ -49,6 +50,7 @@ struct endpoint *endpoint_new(struct upstream_registry *r, struct str upstream, 
     e->registry = r;
     e->upstream_name = mem_str(upstream);
     e->address = mem_str(address);
+    e->plain_address = json_plain(address);
     e->id = str_stable_hash(address, str_stable_hash(upstream, 0));
     e->stats = mem_new_aligned(r->n_workers * sizeof *e->stats, 64);
     e->shares = mem_new_aligned(r->n_workers * sizeof *e->shares, 64);

@@ -117,6 +117,7 @@ struct endpoint_tuning {
 struct endpoint {
     /* Set at birth. */
     struct str upstream_name, address;
+    bool plain_address;              /* the log may say the address as it is: json_plain */
     struct breaker *_Atomic breaker; /* made when the configuration wants one; NULL: none yet */
     struct upstream_run *run;        /* of the upstream's name */
     uint64_t id;                     /* of both names, the same everywhere */

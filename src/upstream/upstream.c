@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 
+#include "base/json.h"
 #include "base/panic.h"
 #include "upstream/balance_hash.h"
 #include "upstream/registry.h"
@@ -437,6 +438,7 @@ struct upstream *upstream_new(struct upstream_registry *r, struct str name,
     struct upstream *u = mem_new(sizeof *u);
     size_t n = conf->endpoints.n + 1;
     u->name = mem_str(name);
+    u->plain_name = json_plain(name);
     u->host = mem_str(conf->host);
     u->proxy_protocol = (uint8_t) conf->proxy_protocol;
     u->protocol = (uint8_t) conf->protocol;

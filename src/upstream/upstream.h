@@ -104,6 +104,7 @@ extern const struct schema_table pool_schema, endpoint_schema, upstream_schema,
 
 struct upstream {
     struct str name;
+    bool plain_name;             /* the log may say the name as it is: json_plain */
     _Atomic uint32_t refs;       /* snapshots and tunnels; touched at reloads and by tunnels only */
     uint64_t content;            /* stable hash of the configuration: equal means shareable */
     struct endpoint **endpoints; /* one reference each */

@@ -45,6 +45,13 @@ __attribute__((warn_unused_result)) static inline void *arena_alloc(struct arena
     a->at += rounded;
     return p;
 }
+/* The rest from which arena_alloc takes first: an allocation of 1 to *n bytes (none in builds that
+ * watch memory) is given the answer. For writers that learn on the way how much they need. */
+static inline char *arena_rest(const struct arena *a, size_t *n)
+{
+    *n = MEM_WATCHED ? 0 : (size_t) (a->end - a->at) & ~(size_t) (ARENA_ALIGN - 1);
+    return a->at;
+}
 /* The same, zeroed. */
 __attribute__((warn_unused_result)) static inline void *arena_zalloc(struct arena *a, size_t n)
 {

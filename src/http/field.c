@@ -3,7 +3,8 @@
  * 1. v[0, n) holds the fields in the order of the message; n <= cap.
  * 2. bit i of present is set exactly when some field of id i is in v (FIELD_OTHER too).
  * 3. the id of a field is field_id(name): a known id means that name is a valid token.
- * 4. odd_names is false only when every name holds letters, digits and '-' alone. */
+ * 4. line is 0 unless the bytes at name.p are the whole line, of this name and this value.
+ * 5. odd_names is false only when every name holds letters, digits and '-' alone. */
 #include "http/field.h"
 
 #include "base/panic.h"
@@ -207,8 +208,7 @@ bool fields_set(struct fields *f, struct str name, struct str value)
             if (!same_name(&f->v[i], id, name))
                 continue;
             f->v[i].name = name;
-            f->v[i].value = value;
-            f->v[i].line = 0;
+            field_put(&f->v[i], value);
             remove_from(f, i + 1, id, name);
             return true;
         }

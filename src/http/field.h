@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "base/fault.h"
+#include "base/panic.h"
 #include "base/str.h"
 
 enum field_id {
@@ -24,8 +25,8 @@ struct field {
     struct str name;  /* as written by the sender */
     struct str value; /* trimmed */
     uint8_t id;       /* enum field_id */
-    /* Bytes at name.p that are "name: value CRLF" as it would be written, while name and value are
-     * the views that the parser set; 0: they are not. See field_line. */
+    /* Bytes at name.p that are "name: value CRLF" as it would be written; 0: they are not. See
+     * field_line and field_put. */
     uint32_t line;
 };
 
@@ -71,8 +72,15 @@ static inline bool fields_has(const struct fields *f, enum field_id id)
  * found good, CRLF included; 0 when it must be written from its values. */
 static inline size_t field_line(const struct field *f)
 {
-    bool same = f->value.p == f->name.p + f->name.n + 2 && f->name.n + f->value.n + 4 == f->line;
-    return same ? f->line : 0;
+    debug_must(!f->line ||
+               (f->value.p == f->name.p + f->name.n + 2 && f->name.n + f->value.n + 4 == f->line));
+    return f->line;
+}
+/* Another value in the same place; the only way to change one. */
+static inline void field_put(struct field *f, struct str value)
+{
+    f->value = value;
+    f->line = 0;
 }
 /* The id of a name, compared without case; FIELD_OTHER when unknown. O(length), no loop over the
  * table. */

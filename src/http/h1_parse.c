@@ -366,7 +366,7 @@ static enum fault settle_host(struct head *h, struct arena *a)
     enum fault bad =
         from_target ? overruled_host(field->value, a) : authority_parse(field->value, a, h);
     if (!bad)
-        field->value = h->authority;
+        field_put(field, h->authority);
     return bad;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Writers move a cursor, and return NULL once a byte was refused. They never write more than
- * the sizes below promise; what was written before a refusal means nothing. */
+/* Writers move a cursor, and return NULL once a byte was refused. What a head takes without its
+ * fields (frame_size) is known to fit before it begins; each field then looks for its own room.
+ * What was written before a refusal means nothing. */
 #include "http/h1_write.h"
 
 #include "base/json.h"
@@ -12,6 +13,8 @@
 #define CHUNKED "Transfer-Encoding: chunked\r\n"
 #define LENGTH "Content-Length: "
 #define CONNECTION "Connection: "
+
+#define FIELD_MARKS (sizeof(": \r\n") - 1)
 
 #define PUT(to, literal) JSON_LIT(to, literal)
 
@@ -92,22 +95,27 @@ static inline char *put_field(char *to, const struct field *f)
     return to ? put_crlf(to) : NULL;
 }
 
-/* Lines that stand one behind the other where they were read are copied at once. */
-static char *put_fields(char *to, const struct fields *f)
+/* All fields, in at most room bytes. Lines that stand one behind the other where they were read are
+ * copied at once. */
+static char *put_fields(char *to, size_t room, const struct fields *f)
 {
-    const struct field *x = f->v;
-    if (!x)
+    if (!f->n)
         return to; /* a head without any: C counts from no null pointer */
-    const struct field *end = x + f->n;
-    while (x < end && to) {
-        if (!x->line) { /* made by Weir */
-            to = put_field(to, x++);
-            continue;
-        }
-        const char *from = x->name.p, *stop = from;
-        for (size_t n; x < end && x->name.p == stop && (n = field_line(x)) > 0; x++)
-            stop += n;
-        to = stop > from ? bytes_put(to, from, (size_t) (stop - from)) : put_field(to, x++);
+    const struct field *x = f->v, *end = x + f->n;
+    while (x < end) {
+        const char *from = x->name.p;
+        size_t n = 0;
+        for (size_t line; x < end && x->name.p == from + n && (line = field_line(x)) > 0; x++)
+            n += line;
+        const struct field *made = n ? NULL : x++;
+        if (made)
+            n = made->name.n + made->value.n + FIELD_MARKS;
+        if (n > room)
+            return NULL;
+        room -= n;
+        to = made ? put_field(to, made) : bytes_put(to, from, n);
+        if (!to)
+            return NULL;
     }
     return to;
 }
@@ -133,25 +141,22 @@ static size_t fields_size(const struct fields *f)
 {
     size_t n = 0;
     for (uint32_t i = 0; i < f->n; i++)
-        n += f->v[i].name.n + f->v[i].value.n + 4;
+        n += f->v[i].name.n + f->v[i].value.n + FIELD_MARKS;
     return n;
+}
+
+/* Most bytes of a head without its fields: a request line or status line, Host, framing, a
+ * Connection field of up to H1_CONNECTION_MAX bytes, the empty line. */
+static inline size_t frame_size(const struct head *h)
+{
+    return h->method.n + h->path.n + h->query.n + h->authority.n + h->reason.n +
+           sizeof(" ? HTTP/1.1\r\nHost: \r\n" CHUNKED CONNECTION "\r\n\r\n") + sizeof(LENGTH) +
+           JSON_U64_MAX + H1_CONNECTION_MAX;
 }
 
 size_t h1_head_size(const struct head *h)
 {
-    /* The fixed texts: a request line or status line, Host, framing, a Connection field of up
-     * to H1_CONNECTION_MAX bytes, the empty line. */
-    return fields_size(&h->fields) + h->method.n + h->path.n + h->query.n + h->authority.n +
-           h->reason.n + sizeof(" ? HTTP/1.1\r\nHost: \r\n" CHUNKED CONNECTION "\r\n\r\n") +
-           sizeof(LENGTH) + JSON_U64_MAX + H1_CONNECTION_MAX;
-}
-
-static enum fault done(char *from, const char *to, size_t *n)
-{
-    if (!to)
-        return FAULT_REWRITE;
-    *n = (size_t) (to - from);
-    return FAULT_OK;
+    return fields_size(&h->fields) + frame_size(h);
 }
 
 /* What stands between the method and the version; NULL when it is none (RFC 9112 3.2). */
@@ -169,28 +174,28 @@ static char *put_target(char *to, const struct head *h)
     return to;
 }
 
-enum fault h1_write_request(char *to, size_t *n, const struct head *h, struct str connection)
+size_t h1_write_request(char *to, size_t room, const struct head *h, struct str connection)
 {
-    char *from = to;
-    *n = 0;
-    if ((h->fields.present & (FRAMING_FIELDS | FIELD_BIT(HOST))) ||
+    const char *from = to;
+    size_t frame = frame_size(h);
+    if (room < frame || (h->fields.present & (FRAMING_FIELDS | FIELD_BIT(HOST))) ||
         connection.n > H1_CONNECTION_MAX ||
         (h->method_id == METHOD_OTHER && !field_name_valid(h->method)))
-        return FAULT_REWRITE;
+        return 0;
     to = bytes_put(to, h->method.p, h->method.n);
     *to++ = ' ';
     to = put_target(to, h);
     if (to)
         to = put_visible(PUT(to, " HTTP/1.1\r\nHost: "), h->authority);
     if (to)
-        to = put_fields(put_crlf(to), &h->fields);
+        to = put_fields(put_crlf(to), room - frame, &h->fields);
     if (to && h->body == BODY_LENGTH)
         to = put_length(to, h->length);
     else if (to && h->body == BODY_CHUNKED)
         to = PUT(to, CHUNKED);
     if (to)
         to = put_end(to, connection);
-    return done(from, to, n);
+    return to ? (size_t) (to - from) : 0;
 }
 
 static char *put_status(char *to, const struct head *h)
@@ -222,20 +227,20 @@ static char *put_response_framing(char *to, const struct head *h, uint64_t decla
     }
 }
 
-enum fault h1_write_response(char *to, size_t *n, const struct head *h, struct str connection,
-                             uint64_t declared_length)
+size_t h1_write_response(char *to, size_t room, const struct head *h, struct str connection,
+                         uint64_t declared_length)
 {
-    char *from = to;
-    *n = 0;
-    if ((h->fields.present & FRAMING_FIELDS) || connection.n > H1_CONNECTION_MAX ||
+    const char *from = to;
+    size_t frame = frame_size(h);
+    if (room < frame || (h->fields.present & FRAMING_FIELDS) || connection.n > H1_CONNECTION_MAX ||
         h->status < 100 || h->status > 999)
-        return FAULT_REWRITE;
+        return 0;
     to = put_status(to, h);
     if (to)
-        to = put_fields(to, &h->fields);
+        to = put_fields(to, room - frame, &h->fields);
     if (to)
         to = put_end(put_response_framing(to, h, declared_length), connection);
-    return done(from, to, n);
+    return to ? (size_t) (to - from) : 0;
 }
 
 size_t h1_trailers_size(const struct fields *f)
@@ -245,10 +250,13 @@ size_t h1_trailers_size(const struct fields *f)
 
 enum fault h1_write_trailers(char *to, size_t *n, const struct fields *f)
 {
-    char *from = to;
     *n = 0;
     if (f->present & FIELDS_NOT_IN_TRAILERS)
         return FAULT_REWRITE;
-    to = put_fields(PUT(to, "0\r\n"), f);
-    return done(from, to ? put_crlf(to) : NULL, n);
+    const char *from = to;
+    to = put_fields(PUT(to, "0\r\n"), fields_size(f), f);
+    if (!to)
+        return FAULT_REWRITE;
+    *n = (size_t) (put_crlf(to) - from);
+    return FAULT_OK;
 }

@@ -1,25 +1,47 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http/h1_write.h"
 
+#include <stdlib.h>
+
 #include "base/mem.h"
 #include "http/h1_parse.h"
 #include "http/http_test.h"
 
 static const struct h1_limits limits = {.head = 32768, .target = 8192, .fields = 100};
 
+static size_t write(char *to, size_t room, const struct head *h, struct str connection,
+                    const uint64_t *declared)
+{
+    return declared ? h1_write_response(to, room, h, connection, *declared)
+                    : h1_write_request(to, room, h, connection);
+}
+
+/* Whatever the room, nothing is written outside of it, and enough of it is enough. */
+static void check_rooms(const struct head *h, struct str connection, const uint64_t *declared)
+{
+    size_t n = 0, most = h1_head_size(h);
+    for (size_t room = 0; room <= most; room++) {
+        char *to = malloc(room);
+        size_t before = n;
+        n = write(to, room, h, connection, declared);
+        assert_true(n <= room && n >= before);
+        free(to);
+    }
+    assert_true(n > 0);
+}
+
 /* Writes into a block of exactly h1_head_size bytes, so that a sanitizer sees a broken bound. */
 static enum fault written(struct arena *a, const struct head *h, struct str connection,
                           const uint64_t *declared, struct str *out)
 {
     char *to = mem_new(h1_head_size(h));
-    size_t n = 7;
-    enum fault f = declared ? h1_write_response(to, &n, h, connection, *declared)
-                            : h1_write_request(to, &n, h, connection);
+    size_t n = write(to, h1_head_size(h), h, connection, declared);
+    if (n)
+        check_rooms(h, connection, declared);
     assert_true(n <= h1_head_size(h));
-    assert_true(f == FAULT_OK || n == 0);
     assert_true(arena_on_free(a, mem_free, to));
     *out = str_of(to, n);
-    return f;
+    return n ? FAULT_OK : FAULT_REWRITE;
 }
 
 static struct head request(struct arena *a)

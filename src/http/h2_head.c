@@ -176,7 +176,7 @@ static enum fault settle_host(struct h2_reader *r, struct head *h)
             return bad;
     }
     if (host)
-        host->value = h->authority;
+        field_put(host, h->authority);
     else if (!fields_add_id(&h->fields, FIELD_HOST, h->authority))
         return FAULT_MEMORY;
     return FAULT_OK;

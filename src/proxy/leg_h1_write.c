@@ -59,55 +59,42 @@ static void begin_body(struct leg_h1 *h, const struct head *head)
     }
 }
 
-/* Most heads are small, and are written into the exchange's arena, which outlives the queue. */
-#define SMALL_HEAD 2048u
-
-static enum fault put_text(struct leg_h1 *h, char *to, size_t *n, const struct head *head,
-                           struct str connection)
+static size_t put_text(const struct leg_h1 *h, char *to, size_t room, const struct head *head,
+                       struct str connection)
 {
-    *n = 0;
-    return h->session ? h1_write_response(to, n, head, connection, head->declared)
-                      : h1_write_request(to, n, head, connection);
+    return h->session ? h1_write_response(to, room, head, connection, head->declared)
+                      : h1_write_request(to, room, head, connection);
 }
 
-static enum fault put_small_head(struct leg_h1 *h, const struct head *head, struct str connection,
-                                 size_t max)
-{
-    size_t n;
-    char *to = arena_alloc(&h->leg.x->arena, max);
-    if (!to)
-        return FAULT_MEMORY;
-    enum fault f = put_text(h, to, &n, head, connection);
-    if (f != FAULT_OK)
-        return f;
-    return chain_add_static(&h->out, &h->worker->buffers, str_of(to, n)) ? FAULT_OK : FAULT_MEMORY;
-}
-
-/* The same into a block of its own. */
-static enum fault put_large_head(struct leg_h1 *h, const struct head *head, struct str connection,
-                                 size_t max)
+/* A head that takes more than is left for it, into a block of its own. */
+static enum fault put_large_head(struct leg_h1 *h, const struct head *head, struct str connection)
 {
     struct buf_pool *bp = &h->worker->buffers;
+    size_t max = h1_head_size(head);
     struct block *b = max > BLOCK_BYTES ? block_new_sized(bp, max) : block_new(bp);
     if (!b && max <= BLOCK_BYTES)
         b = memory_block(h->leg.x); /* what was reserved at the door */
     if (!b)
         return FAULT_MEMORY;
-    size_t n;
-    enum fault f = put_text(h, b->bytes, &n, head, connection);
+    size_t n = put_text(h, b->bytes, b->cap, head, connection);
     b->fill = (uint32_t) n;
-    if (f == FAULT_OK && !chain_add(&h->out, bp, b, b->bytes, n))
-        f = FAULT_MEMORY;
+    bool fine = n && chain_add(&h->out, bp, b, b->bytes, n);
     block_unref(b);
-    return f;
+    return fine ? FAULT_OK : n ? FAULT_MEMORY : FAULT_REWRITE;
 }
 
+/* Most heads fit into the rest of the exchange's arena, which outlives the queue. */
 static enum fault put_head(struct leg_h1 *h, const struct head *head, struct str connection)
 {
-    size_t max = h1_head_size(head);
+    struct arena *a = &h->leg.x->arena;
+    size_t room, n;
+    char *to = arena_rest(a, &room);
     begin_to_wait(h);
-    enum fault f = max <= SMALL_HEAD ? put_small_head(h, head, connection, max)
-                                     : put_large_head(h, head, connection, max);
+    enum fault f = FAULT_OK;
+    if ((n = put_text(h, to, room, head, connection)) == 0)
+        f = put_large_head(h, head, connection);
+    else if (!chain_add_static(&h->out, &h->worker->buffers, str_of(arena_alloc(a, n), n)))
+        f = FAULT_MEMORY;
     if (f == FAULT_OK)
         loop_queue_late(h->worker->loop, &h->flush);
     return f;

@@ -45,9 +45,8 @@ static bool probe_text(const struct link_pool *p, struct link_probe *probe)
     field.id = (uint8_t) field_id(field.name);
     h.fields = (struct fields){.v = &field, .n = 1, .cap = 1};
     h.fields.present = UINT64_C(1) << field.id;
-    if (h1_head_size(&h) > sizeof probe->bytes)
-        return false;
-    return h1_write_request(probe->bytes, &probe->size, &h, STR("")) == FAULT_OK;
+    probe->size = h1_write_request(probe->bytes, sizeof probe->bytes, &h, STR(""));
+    return probe->size > 0;
 }
 
 /* Sends what is left of the request. */

@@ -158,65 +158,71 @@ static __attribute__((noinline)) enum fault parse_odd_field(struct fields *f, co
 #define SHORT_SIGHT 18
 #define LONG_SIGHT 34
 
-/* The length of the name at p, which letters, digits and '-' make up; 0: it is not such a one. */
-static inline size_t plain_name(const char *p, const char *end, enum field_id *id)
+/* The same for a name of 16 to 31 bytes. Apart, as it would take the registers of the others. */
+static __attribute__((noinline)) size_t plain_long_name(const char *p, const char *end, uint8_t *id)
 {
-    bytes16 first = bytes16_load(p);
-    unsigned colons = bytes16_mask((bytes16) (first == ':'));
-    if (colons) {
-        size_t n = (size_t) __builtin_ctz(colons);
-        *id = field_id_in16(p, n);
-        unsigned odd = *id ? 0 : bytes16_mask(bytes16_unword(first)) & ((1u << n) - 1);
-        return odd ? 0 : n;
-    }
     if (end - p < LONG_SIGHT)
         return 0;
-    colons = bytes16_mask((bytes16) (bytes16_load(p + 16) == ':'));
+    unsigned colons = bytes16_mask((bytes16) (bytes16_load(p + 16) == ':'));
     struct str name = str_of(p, 16 + (colons ? (size_t) __builtin_ctz(colons) : 0));
-    *id = field_id(name);
+    *id = (uint8_t) field_id(name);
     return colons && (*id || bytes16_none(name, bytes16_unword)) ? name.n : 0;
 }
 
-/* Takes the field line at line when it looks as nearly all do, and as Weir itself would write it.
- * What is behind it; NULL: parse_odd_field must look. */
-static inline const char *plain_field(struct fields *f, const char *line, const char *end)
+/* The length of the name at p, which letters, digits and '-' make up; 0: it is not such a one. */
+static inline size_t plain_name(const char *p, const char *end, uint8_t *id)
 {
-    enum field_id id;
-    size_t n = end - line >= SHORT_SIGHT ? plain_name(line, end, &id) : 0;
-    const char *p = line + n + 2;
-    if (n == 0 || memcmp(p - 2, ": ", 2) != 0 || (unsigned char) *p <= ' ')
-        return NULL;
-    const char *stop = control_find(p, end);
-    if (!line_ends(stop, end) || stop[-1] == ' ')
-        return NULL;
-    struct field *slot = fields_push(f);
-    if (!slot)
-        return NULL;
-    slot->name = str_of(line, n);
-    slot->value = str_of(p, (size_t) (stop - p));
-    slot->id = (uint8_t) id;
-    slot->line = (uint32_t) (stop + 2 - line);
-    f->present |= UINT64_C(1) << id;
-    return stop + 2;
+    bytes16 first = bytes16_load(p);
+    unsigned colons = bytes16_mask((bytes16) (first == ':'));
+    if (!colons)
+        return plain_long_name(p, end, id);
+    size_t n = (size_t) __builtin_ctz(colons);
+    *id = (uint8_t) field_id_in16(p, n);
+    unsigned odd = *id ? 0 : bytes16_mask(bytes16_unword(first)) & ((1u << n) - 1);
+    return odd ? 0 : n;
+}
+
+/* Takes field lines as long as they look as nearly all do, and as Weir itself would write them, and
+ * there are slots for them, max in all. What is behind them. */
+static inline const char *plain_fields(struct fields *f, const char *line, const char *end,
+                                       uint32_t max)
+{
+    struct field *slot = f->v + f->n;
+    uint32_t most = (f->cap < max ? f->cap : max) - f->n, left = most;
+    uint64_t present = f->present;
+    for (; left && end - line >= SHORT_SIGHT && *line != '\r'; left--, slot++) {
+        size_t n = plain_name(line, end, &slot->id);
+        const char *p = line + n + 2;
+        if (n == 0 || memcmp(p - 2, ": ", 2) != 0 || (unsigned char) *p <= ' ')
+            break;
+        const char *stop = control_find(p, end);
+        if (!line_ends(stop, end) || stop[-1] == ' ')
+            break;
+        slot->name = str_of(line, n);
+        slot->value = str_of(p, (size_t) (stop - p));
+        slot->line = (uint32_t) (n + slot->value.n + 4);
+        present |= UINT64_C(1) << slot->id;
+        line = stop + 2;
+    }
+    f->present = present;
+    f->n += most - left;
+    return line;
 }
 
 /* Field lines from *at to the first empty line; *at is moved behind that. */
 static enum fault parse_fields(struct fields *f, const char **at, const char *end, uint32_t max,
                                const struct blame *blame)
 {
-    const char *p = *at;
+    if (!f->cap && !fields_grow(f))
+        return FAULT_MEMORY;
+    const char *p = plain_fields(f, *at, end, max);
     while (end - p >= 2 && *p != '\r') {
         if (f->n >= max)
             return *p == '\n' ? blame->line_end : blame->large;
-        const char *behind = plain_field(f, p, end);
-        if (!behind) {
-            *at = p;
-            enum fault bad = parse_odd_field(f, at, end, blame);
-            if (bad)
-                return bad;
-            behind = *at;
-        }
-        p = behind;
+        enum fault bad = parse_odd_field(f, &p, end, blame);
+        if (bad)
+            return bad;
+        p = plain_fields(f, p, end, max);
     }
     *at = p + 2;
     return line_ends(p, end) ? FAULT_OK : blame->line_end;

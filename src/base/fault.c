@@ -6,7 +6,7 @@
 
 static const struct fault_row rows[FAULT_COUNT] = {
 #define FAULT(id, name, side, status, retry, proxy_status, text)                                   \
-    {name, FAULT_SIDE_##side, status, FAULT_RETRY_##retry, proxy_status, text},
+    {name, sizeof(name) - 1, FAULT_SIDE_##side, status, FAULT_RETRY_##retry, proxy_status, text},
 #include "base/fault_table.h"
 #undef FAULT
 };

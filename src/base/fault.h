@@ -26,6 +26,7 @@ enum fault_retry {
 
 struct fault_row {
     const char *name; /* reason code: stable, snake_case */
+    unsigned name_n;  /* its bytes */
     enum fault_side side;
     int status; /* answer to the client while nothing was sent; 0: none */
     enum fault_retry retry;

@@ -237,16 +237,18 @@ bool schema_equal(const struct schema_table *table, const void *a, const void *b
 
 /* ---- copies -------------------------------------------------------------------------------- */
 
-/* Where copies go; at NULL: only used counts. */
+/* Where copies go: to the arena, or to at; both NULL: only used counts. */
 struct room {
     char *at;
     size_t used;
+    struct arena *arena;
 };
 
 /* n bytes of room, aligned; NULL while counting. */
 static void *room_take(struct room *r, size_t n)
 {
-    char *p = r->at ? r->at + r->used : NULL;
+    char *p = r->arena ? arena_alloc(r->arena, n) : r->at ? r->at + r->used : NULL;
+    must(p || !r->arena);
     r->used += (n + 15) & ~(size_t) 15;
     return p;
 }
@@ -326,15 +328,22 @@ static void copy_value(const struct schema_field *f, void *to, const void *from,
 
 size_t schema_copy_size(const struct schema_table *table, const void *object)
 {
-    struct room r = {NULL, 0};
+    struct room r = {0};
     copy_rows(table, NULL, object, &r);
     return r.used;
 }
 
 char *schema_copy(const struct schema_table *table, void *to, const void *object, char *room)
 {
-    struct room r = {room, 0};
+    struct room r = {.at = room};
     memcpy(to, object, table->size);
     copy_rows(table, to, object, &r);
     return room + r.used;
+}
+
+void schema_copy_in(const struct schema_table *table, void *to, const void *object, struct arena *a)
+{
+    struct room r = {.arena = a};
+    memcpy(to, object, table->size);
+    copy_rows(table, to, object, &r);
 }

@@ -128,5 +128,8 @@ size_t schema_copy_size(const struct schema_table *table, const void *object);
  * room (aligned to 16); positions keep their line but lose their file. Returns the end of what was
  * used. */
 char *schema_copy(const struct schema_table *table, void *to, const void *object, char *room);
+/* The same, laid into an arena without a bound. */
+void schema_copy_in(const struct schema_table *table, void *to, const void *object,
+                    struct arena *a);
 
 #endif

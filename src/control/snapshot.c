@@ -73,8 +73,7 @@ static void build_listeners(struct build *b)
         struct listener_spec *spec = &b->s->listeners[b->s->n_listeners++];
         struct addr_text t;
         const char *why;
-        size_t need = schema_copy_size(&listener_schema, &l[i]);
-        schema_copy(&listener_schema, &spec->conf, &l[i], room(b, need));
+        schema_copy_in(&listener_schema, &spec->conf, &l[i], b->arena);
         if (spec->conf.name.n == 0)
             spec->conf.name = spec->conf.address;
         spec->proxies =
@@ -150,8 +149,7 @@ static struct router *build_router(struct build *b, const struct flat_routes *f,
         if (f->v[i].conf->passthrough != passthrough)
             continue;
         struct match_conf *m = &matches[rules.n];
-        size_t need = schema_copy_size(&match_schema, f->v[i].match);
-        schema_copy(&match_schema, m, f->v[i].match, room(b, need));
+        schema_copy_in(&match_schema, m, f->v[i].match, b->arena);
         b->s->asks_sni |= !passthrough && m->sni.n > 0;
         if (passthrough) { /* the name asked for takes the place of the host */
             m->host = m->sni;
@@ -219,8 +217,7 @@ static void build_settings(struct build *b)
 {
     const struct proxy_conf *c = b->conf;
     struct settings_conf *s = &b->s->settings;
-    schema_copy(&settings_schema, s, &c->settings,
-                room(b, schema_copy_size(&settings_schema, &c->settings)));
+    schema_copy_in(&settings_schema, s, &c->settings, b->arena);
     b->s->request_limits = (struct h1_limits){
         .head = (uint32_t) c->settings.limits.head,
         .target = (uint32_t) c->settings.limits.target,

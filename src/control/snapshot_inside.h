@@ -34,6 +34,9 @@ struct build {
     /* The last route that a share was found for, and that one; NULL: none yet. */
     const struct route_conf *last;
     struct route_share *last_share;
+    /* The last rewrite that was hashed; NULL: none yet. */
+    const struct rewrite_conf *rewrite;
+    uint64_t rewrite_hash;
     /* Numbers of what most routes have in common; 0: not asked for yet. */
     uint64_t settings_hash[2]; /* of the top level's settings; 1: for passthrough */
     uint64_t *upstream_hash;   /* by place in conf; NULL: none was asked for */

@@ -305,11 +305,20 @@ static void route_free(struct route *r)
     mem_free(br);
 }
 
+/* Most routes rewrite nothing, or as the one before. */
+static uint64_t rewrite_hash(struct build *b, const struct rewrite_conf *c)
+{
+    if (!b->rewrite || memcmp(b->rewrite, c, sizeof *c) != 0)
+        b->rewrite_hash = schema_hash(&rewrite_schema, c, 1);
+    b->rewrite = c;
+    return b->rewrite_hash;
+}
+
 static uint64_t content_of(struct build *b, const struct flat_route *f, uint64_t h)
 {
     const struct route_conf *c = f->conf;
-    int action = (int) f->action;
-    h = schema_hash(&rewrite_schema, &c->rewrite, hash_bytes(&action, sizeof action, h));
+    uint64_t own[] = {(uint64_t) f->action, rewrite_hash(b, &c->rewrite)};
+    h = hash_bytes(own, sizeof own, h);
     if (f->action == ROUTE_REDIRECT)
         h = schema_hash(&redirect_schema, &c->redirect, h);
     if (f->action == ROUTE_REPLY)

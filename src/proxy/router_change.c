@@ -209,8 +209,7 @@ static void change_place(struct router *r, uint32_t without, uint32_t with)
 static struct match_conf own_match(const struct match_conf *m, struct arena *a)
 {
     struct match_conf own;
-    char *room = arena_alloc(a, schema_copy_size(&match_schema, m) + 1);
-    (void) schema_copy(&match_schema, &own, m, room);
+    schema_copy_in(&match_schema, &own, m, a);
     return own;
 }
 

@@ -154,8 +154,9 @@ static void show_status(const json_t *v)
     const json_t *c = json_object_get(v, "configuration"), *u;
     size_t i;
     printf("Weir %s, %s since %s\n", word(v, "version"), word(v, "state"), word(v, "started"));
-    printf("configuration %lld of %s: %lld routes\n", number(c, "generation"), word(c, "loaded"),
-           number(c, "routes"));
+    long long routes = number(c, "routes");
+    printf("configuration %lld of %s: %lld route%s\n", number(c, "generation"), word(c, "loaded"),
+           routes, routes == 1 ? "" : "s");
     json_array_foreach(json_object_get(v, "upstreams"), i, u)
     {
         size_t k;

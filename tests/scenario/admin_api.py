@@ -420,6 +420,12 @@ def test_by_tcp(t):
         assert r.status == status, (token, r)
     code, out, said = t.run("events", "--admin", w.admin)
     assert code == 1 and "token" in said, said
+    at = ("--admin", w.admin)
+    for words, env in (((*at, "--token-file", path), {}), (at, {"WEIR_TOKEN_FILE": path}),
+                       (("--token-file", path), {"WEIR_ADMIN": w.admin}),
+                       (("--config", w.config_path), {})):
+        code, out, said = t.run("route", "ls", *words, env=env)
+        assert code == 0 and "(reply)" in out, (words, env, said)
 
 
 def test_under_load(t):

@@ -245,6 +245,20 @@ static bool shares_as(const struct route_conf *c, const struct route_conf *other
            memcmp(c->features, other->features, sizeof c->features) == 0;
 }
 
+/* Sets untimed: the shortest of all spans that a deadline may have. */
+static void settle_untimed(struct settings_conf *s)
+{
+    const struct timeouts_conf *t = &s->timeouts;
+    const usec_t spans[] = {t->client_head,   t->client_body,   t->client_send,  t->pool_wait,
+                            t->first_byte,    t->response_idle, t->upstream_send, t->exchange,
+                            t->tunnel_idle,   t->call_idle,     s->retry.per_try};
+    s->untimed = s->min_rate.request || s->min_rate.response ? 0 : USEC_PER_SEC * 5;
+    for (size_t i = 0; i < sizeof spans / sizeof spans[0]; i++) {
+        if (spans[i] && spans[i] < s->untimed)
+            s->untimed = spans[i];
+    }
+}
+
 /* The share that routes like c use, borrowed from the build. */
 static struct route_share *route_share_of(struct build *b, const struct route_conf *c)
 {
@@ -263,6 +277,7 @@ static struct route_share *route_share_of(struct build *b, const struct route_co
     r->hash = hash;
     schema_copy(&settings_schema, &r->settings, &c->settings, (char *) r + aligned(sizeof *r));
     settle_buffer(&r->settings.buffer);
+    settle_untimed(&r->settings);
     settle_via(&r->settings, (char *) r + aligned(sizeof *r) + texts);
     add_features(b, r, c);
     map_set(&b->route_shares, key, r);

@@ -212,10 +212,22 @@ static void look(struct look *k)
     consider(k, DEADLINE_EXCHANGE, x->started, t->exchange, !over, FAULT_EXCHANGE_TIMEOUT);
 }
 
+/* Most exchanges end before any deadline could pass: until then nothing is looked at. 0: what x
+ * waits for may have a time of its own. */
+static usec_t first_look(const struct exchange *x)
+{
+    const struct attempt *a = x->attempt;
+    bool own = x->time_limit || (a && (a->not_before || a->turn.ticket));
+    return own ? 0 : x->started + x->route->settings->untimed;
+}
+
 void deadlines_arm(struct exchange *x)
 {
-    struct look k = {.x = x, .now = x->now, .next = USEC_NEVER};
-    look(&k);
+    struct look k = {.x = x, .now = x->now, .next = first_look(x)};
+    if (k.next <= k.now) {
+        k.next = USEC_NEVER;
+        look(&k);
+    }
     x->deadline = k.next;
     if (k.fault != FAULT_OK) {
         exchange_fail(x, k.fault);

@@ -102,14 +102,14 @@ const char *deadline_name(enum deadline d)
     return deadline_names[d];
 }
 
-/* Most steps of one run, then the others get their turn. */
-#define RUN_STEPS 32
+/* Most jumps of one run, then the others get their turn. Where STEP_NEXT goes is always further
+ * down the table. */
+#define RUN_JUMPS 16
 
 static inline void enter(struct exchange *x, enum step next)
 {
     debug_must(rows[x->step].allowed & (1u << next));
     x->step = (uint8_t) next;
-    x->hook_at = 0;
 }
 
 /* What a panic in a run says. */
@@ -144,6 +144,7 @@ static bool interrupted(struct exchange *x, usec_t now)
         f = FAULT_CLIENT_GONE;
     if (f == FAULT_OK)
         return false;
+    x->hook_at = 0;
     if (attempt_timed_out(x, f)) {
         x->pending = FAULT_OK;
         enter(x, STEP_RESPOND);
@@ -163,23 +164,26 @@ static void exchange_run(struct task *t)
     x->step_us[x->step] += now - x->now;
     x->now = now;
     panic_subject(running_step, x);
-    bool entered = interrupted(x, now);
+    enum step began = x->step;
+    int jumps = interrupted(x, now);
     enum step_verdict v = STEP_NEXT;
-    for (int i = 0; i < RUN_STEPS; i++) {
+    while (jumps < RUN_JUMPS) {
         enum step next;
         v = run_step(x, &next);
-        if (__builtin_expect(v == STEP_NEXT, 1))
+        if (__builtin_expect(v == STEP_NEXT, 1)) {
             enter(x, next);
-        else if (v == STEP_JUMP)
+        } else if (v == STEP_JUMP) {
+            x->hook_at = 0; /* the hooks that stopped here are done with */
             enter(x, x->jump);
-        else
+            jumps++;
+        } else {
             break;
-        entered = true;
+        }
     }
     panic_subject(NULL, NULL);
     if (v == STEP_DONE)
         return;
-    if (entered)
+    if (jumps || x->step != began)
         x->step_since = now;
     if (v != STEP_WAIT || client_left(x))
         exchange_wake(x); /* more to do; or it left before this step began: no event will say so */

@@ -23,7 +23,7 @@
 #include "net/sock.h"
 #include "net/sys.h"
 
-#define JOIN_MAX 4096u                /* bytes of a gather list that are sent as one copy of it */
+#define JOIN_MAX 4096u                /* bytes of a chain that are sent as one copy of it */
 #define PIPE_DEFAULT_CAP (64u * 1024) /* what the kernel gives without asking */
 
 void conn_filled(struct conn *c)
@@ -34,13 +34,13 @@ void conn_filled(struct conn *c)
     c->room_unasked = false;
 }
 
-/* Turns a failed call's errno into an answer; the flags follow. */
-static enum io fail(struct conn *c)
+/* Turns a failed call's error into an answer; the flags follow. */
+static enum io fail(struct conn *c, int error)
 {
     c->unread |= !c->broken;
     c->broken = true;
-    c->reset = errno == ECONNRESET || errno == EPIPE;
-    c->torn |= errno == ECONNRESET; /* EPIPE: the peer's end had come before its reset */
+    c->reset = error == ECONNRESET || error == EPIPE;
+    c->torn |= error == ECONNRESET; /* EPIPE: the peer's end had come before its reset */
     return IO_ERR;
 }
 
@@ -57,23 +57,18 @@ static enum io ended(struct conn *c)
 /* recv, send and sendmsg without the C library's wrappers: as points of thread cancellation, which
  * nobody uses here, they cost more than the rest of a read. */
 
-static enum io plain_read(struct conn *c, void *to, size_t max, size_t *n)
+static enum io plain_read(struct conn *c, void *to, size_t max, size_t *n);
+static enum io plain_writev(struct conn *c, const struct iovec *iov, int n_iov, size_t *n);
+
+/* No byte was read: got is 0 or -errno. */
+RARE static enum io not_read(struct conn *c, void *to, size_t max, size_t *n, ssize_t got)
 {
-    ssize_t got;
-    do {
-        got = sys_call(SYS_recvfrom, c->watch.fd, (long) to, (long) max, 0);
-    } while (__builtin_expect(got < 0 && errno == EINTR, 0));
-    if (got > 0) {
-        *n = (size_t) got;
-        c->last_short = *n < max;
-        if (c->last_short && !c->hup)
-            c->may_read = false;
-        return IO_OK;
-    }
+    if (got == -EINTR)
+        return plain_read(c, to, max, n);
     if (got == 0)
         return ended(c);
-    if (errno != EAGAIN) {
-        enum io r = fail(c);
+    if (got != -EAGAIN) {
+        enum io r = fail(c, (int) -got);
         c->unread = false;
         return r;
     }
@@ -82,9 +77,29 @@ static enum io plain_read(struct conn *c, void *to, size_t max, size_t *n)
     return IO_AGAIN;
 }
 
-/* Limits a gather list to max bytes (test hook); a full copy of it is in cut. */
-static int cut_iov(const struct iovec *iov, int n_iov, size_t max, struct iovec *cut)
+static enum io plain_read(struct conn *c, void *to, size_t max, size_t *n)
 {
+    ssize_t got = sys_raw(SYS_recvfrom, c->watch.fd, (long) to, (long) max, 0);
+    if (got <= 0)
+        return not_read(c, to, max, n, got);
+    *n = (size_t) got;
+    c->last_short = *n < max;
+    if (c->last_short && !c->hup)
+        c->may_read = false;
+    return IO_OK;
+}
+
+static __attribute__((noinline)) ssize_t send_list(int fd, const struct iovec *iov, int n_iov)
+{
+    const struct msghdr msg = {.msg_iov = (struct iovec *) (uintptr_t) iov,
+                               .msg_iovlen = (size_t) n_iov};
+    return sys_raw(SYS_sendmsg, fd, (long) &msg, MSG_NOSIGNAL, 0);
+}
+
+/* Test hooks: the first max bytes of a gather list; 0: none, the call fails. */
+RARE static ssize_t send_cut(int fd, const struct iovec *iov, int n_iov, size_t max)
+{
+    struct iovec cut[CONN_IOV_MAX];
     int n = 0;
     while (n < n_iov && max > 0) {
         cut[n] = iov[n];
@@ -92,53 +107,40 @@ static int cut_iov(const struct iovec *iov, int n_iov, size_t max, struct iovec 
             cut[n].iov_len = max;
         max -= cut[n++].iov_len;
     }
-    return n;
+    return n ? send_list(fd, cut, n) : -errno;
 }
 
-/* One send of the gather list. The kernel takes longer to be told of a list than to be given one
- * run of bytes (150 ns on loopback), and than a copy of a short list takes. */
-static ssize_t send_gathered(int fd, const struct iovec *iov, int n_iov, size_t total)
+/* No byte was written: sent is -errno. */
+RARE static enum io not_written(struct conn *c, const struct iovec *iov, int n_iov, size_t *n,
+                                ssize_t sent)
 {
-    if (n_iov == 1)
-        return sys_call(SYS_sendto, fd, (long) iov->iov_base, (long) total, MSG_NOSIGNAL);
-    char joined[JOIN_MAX];
-    if (total > sizeof joined) {
-        const struct msghdr msg = {.msg_iov = (struct iovec *) (uintptr_t) iov,
-                                   .msg_iovlen = (size_t) n_iov};
-        return sys_call(SYS_sendmsg, fd, (long) &msg, MSG_NOSIGNAL, 0);
-    }
-    char *at = joined;
-    for (int i = 0; i < n_iov; i++)
-        at = mempcpy(at, iov[i].iov_base, iov[i].iov_len);
-    return sys_call(SYS_sendto, fd, (long) joined, (long) total, MSG_NOSIGNAL);
+    if (sent == -EINTR)
+        return plain_writev(c, iov, n_iov, n);
+    if (sent != -EAGAIN)
+        return fail(c, (int) -sent);
+    conn_filled(c);
+    return IO_AGAIN;
 }
 
 static enum io plain_writev(struct conn *c, const struct iovec *iov, int n_iov, size_t *n)
 {
-    size_t total = 0;
-    for (int i = 0; i < n_iov; i++)
+    size_t total = iov->iov_len;
+    for (int i = 1; i < n_iov; i++)
         total += iov[i].iov_len;
-    struct iovec cut[CONN_IOV_MAX];
-    size_t limit = test_io_limit(total);
-    if (limit < total) {
-        n_iov = cut_iov(iov, n_iov, limit, cut);
-        iov = cut;
-        total = limit;
-    }
+    size_t limit = test_call_fails(TEST_send) ? 0 : test_io_limit(total);
     ssize_t sent;
-    do {
-        sent = test_call_fails(TEST_send) ? -1 : send_gathered(c->watch.fd, iov, n_iov, total);
-    } while (__builtin_expect(sent < 0 && errno == EINTR, 0));
-    if (sent >= 0) {
-        *n = (size_t) sent;
-        if (*n < total)
-            conn_filled(c);
-        return IO_OK;
-    }
-    if (errno != EAGAIN)
-        return fail(c);
-    conn_filled(c);
-    return IO_AGAIN;
+    if (limit < total)
+        sent = send_cut(c->watch.fd, iov, n_iov, limit);
+    else if (n_iov == 1)
+        sent = sys_raw(SYS_sendto, c->watch.fd, (long) iov->iov_base, (long) total, MSG_NOSIGNAL);
+    else
+        sent = send_list(c->watch.fd, iov, n_iov);
+    if (sent < 0)
+        return not_written(c, iov, n_iov, n, sent);
+    *n = (size_t) sent;
+    if (*n < limit)
+        conn_filled(c);
+    return IO_OK;
 }
 
 static void plain_shutdown_write(struct conn *c)
@@ -274,7 +276,7 @@ enum io conn_peek(struct conn *c, void *to, size_t max, size_t *n)
         c->eof = true;
         return IO_EOF;
     }
-    return errno == EAGAIN ? IO_AGAIN : fail(c);
+    return errno == EAGAIN ? IO_AGAIN : fail(c, errno);
 }
 
 bool conn_skip(struct conn *c, size_t n)
@@ -299,6 +301,23 @@ enum io conn_writev(struct conn *c, const struct iovec *iov, int n_iov, size_t *
     if (!c->may_write)
         return IO_AGAIN;
     return c->ops->writev(c, iov, n_iov, n);
+}
+
+enum io conn_send(struct conn *c, struct chain *out, struct buf_pool *bp)
+{
+    char joined[JOIN_MAX];
+    struct iovec iov[CONN_IOV_MAX];
+    int n_iov = 1;
+    size_t n;
+    /* The kernel takes longer to be told of a list than to be given one run of bytes (150 ns on
+     * loopback), and than a copy of a short list takes. */
+    if (out->slices > 1 && out->bytes <= sizeof joined)
+        iov[0] = (struct iovec){joined, chain_peek(out, joined, out->bytes)};
+    else
+        n_iov = chain_iov(out, iov, CONN_IOV_MAX);
+    enum io io = conn_writev(c, iov, n_iov, &n);
+    chain_drop(out, bp, n);
+    return io;
 }
 
 enum io conn_handshake(struct conn *c, enum fault *fault)
@@ -392,7 +411,7 @@ enum io conn_splice_in(struct conn *c, struct pipe_pair *p, size_t max, size_t *
         return r;
     }
     if (errno != EAGAIN && errno != EINTR) {
-        enum io r = fail(c);
+        enum io r = fail(c, errno);
         c->unread = false;
         return r;
     }
@@ -427,7 +446,7 @@ enum io conn_splice_out(struct conn *c, struct pipe_pair *p, size_t max, bool mo
     if (sent < 0 && errno == EINTR)
         return IO_AGAIN;
     if (sent < 0 && errno != EAGAIN)
-        return fail(c);
+        return fail(c, errno);
     conn_filled(c);
     return IO_AGAIN;
 }

@@ -11,8 +11,10 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "base/buf.h"
 #include "base/fault.h"
 #include "base/io.h"
+#include "base/panic.h"
 #include "base/str.h"
 #include "net/loop.h"
 
@@ -86,10 +88,13 @@ enum io conn_peek(struct conn *c, void *to, size_t max, size_t *n);
  * them be read. False: broken. */
 bool conn_skip(struct conn *c, size_t n) __attribute__((warn_unused_result));
 /* For transports: a write found the socket full. may_write is false until EV_WRITE. */
-void conn_filled(struct conn *c);
+RARE void conn_filled(struct conn *c);
 /* Writes from iov (1 to CONN_IOV_MAX pieces). IO_OK with *n possibly short; IO_AGAIN when nothing
  * could be written. */
 enum io conn_writev(struct conn *c, const struct iovec *iov, int n_iov, size_t *n);
+/* Writes what it can of out, which is not empty, in one call, and drops that from out. IO_OK: some
+ * of it; IO_AGAIN, IO_ERR: nothing. */
+enum io conn_send(struct conn *c, struct chain *out, struct buf_pool *bp);
 /* One step of making the connection ready to carry bytes, called again after events until it is
  * IO_OK (at once for plain). IO_ERR: *fault says why; close it. */
 enum io conn_handshake(struct conn *c, enum fault *fault);

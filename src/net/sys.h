@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sys: system calls of the hot path without the C library's wrappers, which, as points of thread
  * cancellation that nobody uses here, cost more than all else that a read does in user space. Any
- * thread. Sets errno as the wrappers do; never retries. */
+ * thread. Never retries. */
 #ifndef WEIR_NET_SYS_H
 #define WEIR_NET_SYS_H
 
@@ -24,9 +24,9 @@
 #define SYS_WATCHED false
 #endif
 
-/* The system call number with four arguments, a fifth and sixth that are 0; -1 with errno when it
- * failed. */
-static inline long sys_call(long number, long a, long b, long c, long d)
+/* The system call number with four arguments, a fifth and sixth that are 0; what failed answers
+ * -errno, and leaves errno as it was. */
+static inline long sys_raw(long number, long a, long b, long c, long d)
 {
 #if defined(__x86_64__) && defined(__LP64__)
     register long r10 __asm__("r10") = d;
@@ -37,14 +37,22 @@ static inline long sys_call(long number, long a, long b, long c, long d)
                      : "=a"(answer)
                      : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
                      : "rcx", "r11", "memory");
-    if (__builtin_expect(answer < 0 && answer >= -4095, 0)) {
+    return answer;
+#else
+    long answer = syscall(number, a, b, c, d, 0L, 0L);
+    return answer < 0 ? -errno : answer;
+#endif
+}
+
+/* The same; -1 with errno when it failed. */
+static inline long sys_call(long number, long a, long b, long c, long d)
+{
+    long answer = sys_raw(number, a, b, c, d);
+    if (__builtin_expect(answer < 0, 0)) {
         errno = (int) -answer;
         return -1;
     }
     return answer;
-#else
-    return syscall(number, a, b, c, d, 0L, 0L);
-#endif
 }
 
 /* Closes fd. */

@@ -15,7 +15,6 @@
 
 #define OUT_MARK (64u * 1024)
 #define READS_A_RUN 8
-#define IOVECS 48
 #define UPSTREAM_WINDOW (2 * 1024 * 1024)
 #define STREAM_WINDOW (32u * 1024)
 #define NARROW_WINDOW (2u * 1024)
@@ -360,15 +359,13 @@ static bool pull(struct h2_conn *c)
 /* Writes out. False: the kernel takes no more now, or the connection broke. */
 static bool write_out(struct h2_conn *c)
 {
-    struct iovec iov[IOVECS];
-    size_t n = 0;
-    int n_iov = chain_iov(&c->out, iov, IOVECS);
-    enum io io = conn_writev(c->conn, iov, n_iov, &n);
+    size_t n = c->out.bytes;
+    enum io io = conn_send(c->conn, &c->out, &c->worker->buffers);
     if (io == IO_ERR)
         h2_conn_die(c, FAULT_CLIENT_GONE);
     if (io != IO_OK)
         return false;
-    chain_drop(&c->out, &c->worker->buffers, n);
+    n -= c->out.bytes;
     c->last_out = loop_now(c->worker->loop);
     struct stats *stats = c->worker->stats;
     counter_add(c->upstream ? &stats->bytes_upstream_out : &stats->bytes_client_out, n);

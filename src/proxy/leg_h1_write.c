@@ -9,8 +9,6 @@
 #include "proxy/hop.h"
 #include "proxy/leg_h1.h"
 
-#define IOVECS 32
-
 /* Before bytes are queued: what begins to wait now has not been waiting since the last write. */
 static void begin_to_wait(struct leg_h1 *h)
 {
@@ -197,17 +195,15 @@ enum fault leg_h1_write_end(struct leg *l, const struct fields *trailers)
     return FAULT_OK;
 }
 
-/* Late-queue task: one send for everything queued, more only when it did not fit IOVECS. */
+/* Late-queue task: one send for everything queued, more only when it did not fit one. */
 void leg_h1_flush(struct task *t)
 {
     struct leg_h1 *h = list_entry(t, struct leg_h1, flush);
     struct buf_pool *bp = &h->worker->buffers;
     struct stats *stats = h->worker->stats;
     while (h->conn && h->out.bytes && h->conn->may_write) {
-        struct iovec iov[IOVECS];
-        size_t n = 0;
-        int n_iov = chain_iov(&h->out, iov, IOVECS);
-        enum io io = conn_writev(h->conn, iov, n_iov, &n);
+        size_t n = h->out.bytes;
+        enum io io = conn_send(h->conn, &h->out, bp);
         if (io == IO_ERR) {
             chain_clear(&h->out, bp);
             h->leg.fault = h->session ? FAULT_CLIENT_GONE : FAULT_UP_WRITE;
@@ -217,7 +213,7 @@ void leg_h1_flush(struct task *t)
         }
         if (io != IO_OK)
             break;
-        chain_drop(&h->out, bp, n);
+        n -= h->out.bytes;
         h->leg.bytes_out += n;
         h->leg.last_out = loop_now(h->worker->loop);
         counter_add(h->session ? &stats->bytes_client_out : &stats->bytes_upstream_out, n);

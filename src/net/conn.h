@@ -104,7 +104,7 @@ struct str conn_alpn(const struct conn *c);
 void conn_shutdown_write(struct conn *c);
 /* One recv(MSG_PEEK): true when the socket is open and no byte waits that is for the owner. An end
  * that it saw is in c->hup. */
-bool conn_is_quiet(struct conn *c);
+__attribute__((noinline)) bool conn_is_quiet(struct conn *c);
 /* True when a read could make progress now. */
 static inline bool conn_readable(const struct conn *c)
 {

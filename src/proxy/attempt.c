@@ -123,18 +123,14 @@ static enum step_verdict attempt_connect(struct attempt *a)
         a->wait.must_peek = !method_idempotent(x->in->method_id);
         bool silent = x->announce == ANNOUNCE_NOTHING;
         enum proxy_out version = silent ? PROXY_OUT_OFF : x->route->upstream->proxy_protocol;
-        enum fault f = version ? announce_client(x, version, &a->wait.announce) : FAULT_OK;
-        if (f != FAULT_OK)
-            return failed(a, f);
+        if (version)
+            a->fault = announce_client(x, version, &a->wait.announce);
+        if (a->fault != FAULT_OK)
+            return failed(a, a->fault);
         a->wait.since = x->now;
-        switch (pool_acquire(&x->worker->upstream, a->endpoint, &a->wait, &a->link, &f)) {
-        case ACQUIRE_READY:
-            break;
-        case ACQUIRE_PENDING:
+        if (pool_acquire(&x->worker->upstream, a->endpoint, &a->wait, &a->link, &a->fault) ==
+            ACQUIRE_PENDING)
             return STEP_WAIT;
-        case ACQUIRE_FAULT:
-            return failed(a, f);
-        }
     }
     if (a->fault != FAULT_OK)
         return failed(a, a->fault);

@@ -81,7 +81,7 @@ struct endpoint *attempt_balance(const struct attempt *a, const struct pick *pic
 }
 
 /* The choice by cookie or by the balancer, until nobody objects. */
-static enum fault ask_balancer(struct attempt *a)
+static __attribute__((noinline)) enum fault ask_balancer(struct attempt *a)
 {
     struct exchange *x = a->x;
     struct upstream *u = x->route->upstream;

@@ -115,7 +115,7 @@ enum fault leg_h1_write_head(struct leg *l, const struct head *head)
     return f;
 }
 
-static enum fault put_chunk(struct leg_h1 *h, struct chain *from)
+static __attribute__((noinline)) enum fault put_chunk(struct leg_h1 *h, struct chain *from)
 {
     struct buf_pool *bp = &h->worker->buffers;
     char line[CHUNK_SIZE_LINE_MAX];

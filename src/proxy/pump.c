@@ -44,8 +44,12 @@ void pump_start(struct pump *p, struct exchange *x, enum direction dir, struct l
         (void) end_message(p, x);
         return;
     }
-    window_init(&p->window, &x->route->settings->buffer);
-    p->no_splice = x->step != STEP_TUNNEL && small_body(dir == DIR_REQUEST ? x->in : x->response);
+    const struct head *h = dir == DIR_REQUEST ? x->in : x->response;
+    p->no_splice = x->step != STEP_TUNNEL && small_body(h);
+    p->one_block = p->no_splice && h->body == BODY_LENGTH && h->length <= BLOCK_BYTES &&
+                   !sink->ops->share && !source->ops->taken;
+    if (!p->one_block)
+        window_init(&p->window, &x->route->settings->buffer);
 }
 
 size_t pump_waiting(const struct pump *p)
@@ -110,6 +114,22 @@ static size_t room_for(const struct pump *p, size_t waiting, size_t most)
     return room < READ_LEAST && room < most / 2 ? 0 : room;
 }
 
+/* How much is to be read now. 0: the sink has to take some before, and will say so. */
+static size_t room_now(struct pump *p, const struct exchange *x)
+{
+    if (p->one_block)
+        return BLOCK_BYTES;
+    size_t waiting = pump_waiting(p);
+    window_adapt(&p->window, &x->route->settings->buffer, waiting, loop_now(x->worker->loop));
+    size_t most = most_waiting(p, waiting);
+    size_t room = room_for(p, waiting, most);
+    if (room)
+        return room;
+    p->window.filled |= waiting >= p->window.size;
+    (void) wait_for_sink(p, most / 2);
+    return 0;
+}
+
 void pump_settle(struct pump *p)
 {
     p->unsettled = false;
@@ -153,15 +173,40 @@ static void follow(struct grpc_frames *g, const struct chain *held)
         grpc_frames_pass(g, str_of(s->p, s->n));
 }
 
+/* Bytes go to the sink. */
+static enum pump_verdict pass_on(struct pump *p, struct chain *from)
+{
+    enum fault f = p->sink->ops->write_block(p->sink, from);
+    if (f == FAULT_OK)
+        return PUMP_DONE;
+    p->sink->fault = f;
+    return PUMP_SINK_ERR;
+}
+
 /* Bytes in held go through the hooks to the sink. */
+static __attribute__((noinline)) enum pump_verdict pass_hooks(struct pump *p, struct exchange *x)
+{
+    struct chain out = {0};
+    enum hook h = hooks_data(x, p->direction, &p->held, &out);
+    p->hooked = h != HOOK_PASS;
+    if (h == HOOK_FAIL && !x->pending)
+        exchange_fail(x, FAULT_HOOK);
+    enum pump_verdict v = p->hooked ? PUMP_HOOK : pass_on(p, &out);
+    chain_clear(&out, &x->worker->buffers);
+    return v;
+}
+
+static bool hooks_want(const struct pump *p, const struct exchange *x)
+{
+    return x->route->hooks[p->direction == DIR_REQUEST ? ON_REQUEST_DATA : ON_RESPONSE_DATA].n > 0;
+}
+
+/* Bytes in held go to the sink, through the hooks if there are any. */
 static enum pump_verdict forward(struct pump *p, struct exchange *x)
 {
-    size_t n = p->held.bytes;
-    enum hook_kind kind = p->direction == DIR_REQUEST ? ON_REQUEST_DATA : ON_RESPONSE_DATA;
-    struct chain out = {0};
     if (!p->hooked) {
         remember(p, x);
-        p->bytes += n;
+        p->bytes += p->held.bytes;
         if (__builtin_expect(p->messages != NULL, 0))
             follow(p->messages, &p->held);
     }
@@ -170,26 +215,15 @@ static enum pump_verdict forward(struct pump *p, struct exchange *x)
         exchange_fail(x, FAULT_REQ_BODY_LARGE);
         return PUMP_HOOK;
     }
-    struct chain *from = &p->held;
-    if (x->route->hooks[kind].n) {
-        enum hook h = hooks_data(x, p->direction, &p->held, &out);
-        if (h != HOOK_PASS) {
-            if (h == HOOK_FAIL && !x->pending)
-                exchange_fail(x, FAULT_HOOK);
-            chain_clear(&out, &x->worker->buffers);
-            p->hooked = true;
-            return PUMP_HOOK;
-        }
-        p->hooked = false;
-        from = &out;
-    }
-    enum fault f = p->sink->ops->write_block(p->sink, from);
-    chain_clear(&out, &x->worker->buffers);
-    if (f != FAULT_OK) {
-        p->sink->fault = f;
-        return PUMP_SINK_ERR;
-    }
-    return PUMP_DONE;
+    return hooks_want(p, x) ? pass_hooks(p, x) : pass_on(p, &p->held);
+}
+
+/* Of a message that ended with trailers: those that go on; NULL: none. */
+static __attribute__((noinline)) struct fields *take_trailers(struct pump *p, struct exchange *x,
+                                                              struct fields *trailers)
+{
+    hop_trailers(trailers);
+    return hooks_trailers(x, p->direction, trailers) == HOOK_PASS ? trailers : NULL;
 }
 
 enum pump_verdict pump_end(struct pump *p, struct exchange *x, struct fields *trailers)
@@ -198,11 +232,8 @@ enum pump_verdict pump_end(struct pump *p, struct exchange *x, struct fields *tr
         x->request_done = true;
     else
         x->response_done = true;
-    if (trailers) {
-        hop_trailers(trailers);
-        if (hooks_trailers(x, p->direction, trailers) != HOOK_PASS)
-            trailers = NULL;
-    }
+    if (trailers)
+        trailers = take_trailers(p, x, trailers);
     enum fault f = FAULT_OK;
     if (p->held.bytes) /* what on_trailers put behind the body */
         f = p->sink->ops->write_block(p->sink, &p->held);
@@ -230,9 +261,8 @@ static enum pump_verdict end_message(struct pump *p, struct exchange *x)
 /* A large plain body that no feature wants may go by splice once the sink's queue has left. */
 static bool may_splice(struct pump *p, struct exchange *x)
 {
-    enum hook_kind kind = p->direction == DIR_REQUEST ? ON_REQUEST_DATA : ON_RESPONSE_DATA;
     uint64_t raw = 0;
-    if (x->route->hooks[kind].n || p->held.bytes || !p->source->ops->splice_source)
+    if (hooks_want(p, x) || p->held.bytes || !p->source->ops->splice_source)
         return false;
     struct conn *from = p->source->ops->splice_source(p->source, &raw);
     if (!from || raw < SPLICE_MIN || !p->sink->ops->splice_sink || p->sink->copy_only)
@@ -357,14 +387,9 @@ static enum pump_verdict run_copy(struct pump *p, struct exchange *x)
         }
         if (p->complete)
             return end_message(p, x);
-        size_t waiting = pump_waiting(p);
-        window_adapt(&p->window, &x->route->settings->buffer, waiting, loop_now(x->worker->loop));
-        size_t most = most_waiting(p, waiting);
-        size_t room = room_for(p, waiting, most);
-        if (!room) {
-            p->window.filled |= waiting >= p->window.size;
-            return wait_for_sink(p, most / 2);
-        }
+        size_t room = room_now(p, x);
+        if (!room)
+            return PUMP_WAIT;
         if (!p->no_splice && may_splice(p, x)) {
             if (p->sink->ops->queued(p->sink))
                 return wait_for_sink(p, 0);

@@ -39,6 +39,7 @@ struct pump {
     usec_t waiting_since;   /* bytes wait in the sink since then; 0: none (for min_rate) */
     uint64_t rate_bytes;    /* moved since the rate window began */
     bool no_splice;         /* a small body, or no pipe was to be had: copy */
+    bool one_block;         /* a body that fits one block, between connections: needs no window */
     bool stalled;           /* the sink has left bytes in a pipe: no large ones for it */
     bool held_up;           /* nothing is read until the sink has taken some */
     bool unsettled;         /* the message ended; the source still waits for credit */

@@ -301,11 +301,10 @@ static void unlend(struct link *l)
         pool_offer(l, false);
 }
 
-void pool_cancel(struct link_wait *w)
+/* pool_cancel, of what does wait. */
+RARE static void give_up(struct link_wait *w)
 {
     struct link_pool *p = w->pool;
-    if (!p)
-        return;
     struct link *l = w->link;
     bool opening = w->state == WAIT_OPENING;
     wait_unlink(p, w);
@@ -320,4 +319,10 @@ void pool_cancel(struct link_wait *w)
         link_abandon(spare);
         slot_put(p);
     }
+}
+
+void pool_cancel(struct link_wait *w)
+{
+    if (w->pool)
+        give_up(w);
 }

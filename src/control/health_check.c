@@ -266,7 +266,7 @@ static struct route *check_route_new(struct upstream *u)
     r->hooks = c->hooks;
     r->feature_conf = c->feature_conf;
     r->slots = c->slots;
-    r->response_limits = (struct h1_limits){
+    c->settings.response_limits = (struct h1_limits){
         .head = (uint32_t) c->settings.limits.response_head,
         .target = (uint32_t) c->settings.limits.target,
         .fields = (uint32_t) c->settings.limits.fields,

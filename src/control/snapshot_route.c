@@ -278,6 +278,11 @@ static struct route_share *route_share_of(struct build *b, const struct route_co
     schema_copy(&settings_schema, &r->settings, &c->settings, (char *) r + aligned(sizeof *r));
     settle_buffer(&r->settings.buffer);
     settle_untimed(&r->settings);
+    r->settings.response_limits = (struct h1_limits){
+        .head = (uint32_t) r->settings.limits.response_head,
+        .target = (uint32_t) r->settings.limits.target,
+        .fields = (uint32_t) r->settings.limits.fields,
+    };
     settle_via(&r->settings, (char *) r + aligned(sizeof *r) + texts);
     add_features(b, r, c);
     map_set(&b->route_shares, key, r);
@@ -359,16 +364,11 @@ static void fill(struct route *r, const struct flat_route *f, char *room)
     room += aligned(f->name.n + 1);
     room = schema_copy(&redirect_schema, &r->redirect, &c->redirect, room);
     schema_copy(&reply_schema, &r->reply, &c->reply, room);
-    r->action = f->action;
+    r->action = (uint8_t) f->action;
     r->handler = f->action == ROUTE_HANDLER ? c->handler : NULL;
     r->handler_arg = c->handler_arg;
     r->pos = c->pos;
     r->pos.file = NULL;
-    r->response_limits = (struct h1_limits){
-        .head = (uint32_t) c->settings.limits.response_head,
-        .target = (uint32_t) c->settings.limits.target,
-        .fields = (uint32_t) c->settings.limits.fields,
-    };
 }
 
 static struct route *route_new(struct build *b, const struct flat_route *f,
@@ -382,7 +382,7 @@ static struct route *route_new(struct build *b, const struct flat_route *f,
     atomic_store_explicit(&r->refs, 1, memory_order_relaxed);
     r->free = route_free;
     fill(r, f, (char *) br + aligned(sizeof *br));
-    r->index = route_names_index(b->in->names, r->name);
+    r->index = (uint16_t) route_names_index(b->in->names, r->name);
     br->share = share;
     atomic_fetch_add_explicit(&share->refs, 1, memory_order_relaxed);
     r->settings = &share->settings;

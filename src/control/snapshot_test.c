@@ -86,7 +86,7 @@ static void fills_a_snapshot(void **state)
     const struct route *a = named(s, "/a/*"), *r = named(s, "h.com/r"), *last = named(s, "last");
     assert_int_equal(a->action, ROUTE_UPSTREAM);
     assert_true(str_eq(a->upstream->name, STR("o")));
-    assert_int_equal(a->response_limits.head, 8192);
+    assert_int_equal(a->settings->response_limits.head, 8192);
     assert_int_equal(a->settings->buffer.size, 1u << 20);
     assert_int_equal(a->settings->meta.n, 1);
     assert_true(str_eq(a->settings->via_line, STR("Via: 1.1 weir\r\n")));

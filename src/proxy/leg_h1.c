@@ -236,7 +236,7 @@ struct leg *leg_h1_upstream(struct exchange *x, struct link *link)
     if (!h)
         return NULL;
     h->link = link;
-    h->limits = &x->route->response_limits;
+    h->limits = &x->route->settings->response_limits;
     h->peer_method = x->in->method_id;
     link->borrower = &h->leg;
     link->on_event = link_event;

@@ -96,7 +96,7 @@ static enum step_verdict attempt_pick(struct attempt *a)
 }
 
 /* The link will not do, and is given back: another one is to be asked for. */
-static enum step_verdict other_link(struct attempt *a)
+RARE static enum step_verdict other_link(struct attempt *a)
 {
     if (a->link->shared)
         pool_release(a->link);
@@ -168,7 +168,7 @@ static struct str upstream_host(const struct exchange *x, const struct attempt *
 }
 
 /* The milliseconds that are left of the whole, for the endpoint to know. */
-static enum fault tell_deadline(struct exchange *x)
+static __attribute__((noinline)) enum fault tell_deadline(struct exchange *x)
 {
     const struct settings_conf *c = x->route->settings;
     usec_t gone = x->now - x->started;

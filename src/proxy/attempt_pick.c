@@ -197,14 +197,29 @@ static struct attempt_result result_of(const struct attempt *a)
                                    .now = a->x->now};
 }
 
-void attempt_judge(struct attempt *a)
+/* attempt_judge, where a breaker let a pass. */
+static __attribute__((noinline)) void tell_breaker(struct attempt *a)
 {
-    if (!a->breaker)
-        return;
     const struct breaker_conf *c = &a->x->route->upstream->breaker;
     struct attempt_result r = result_of(a);
     breaker_tell(a->breaker, c, r.now, a->ticket, breaker_end_of(c, &r));
     a->breaker = NULL;
+}
+
+void attempt_judge(struct attempt *a)
+{
+    if (__builtin_expect(a->breaker != NULL, 0))
+        tell_breaker(a);
+}
+
+/* Tells who judges the endpoint by how the attempt ended. */
+static __attribute__((noinline)) void tell_end(const struct attempt *a)
+{
+    const struct upstream *u = a->x->route->upstream;
+    struct attempt_result r = result_of(a);
+    eject_attempt(a->endpoint, &r, a->x->worker->index);
+    if (u->balance->attempt_end)
+        u->balance->attempt_end(u->balance_state, a->endpoint, &r);
 }
 
 void attempt_leave(struct attempt *a)
@@ -212,15 +227,13 @@ void attempt_leave(struct attempt *a)
     struct exchange *x = a->x;
     const struct upstream *u = x->route->upstream;
     struct endpoint *e = a->endpoint;
-    struct attempt_result r = result_of(a);
     attempt_judge(a);
-    if (a->first_byte && !x->forced_endpoint)
-        histogram_add(&e->stats[x->worker->index].latency, r.first_byte_us);
     if (u->balance->counts_active)
         atomic_fetch_sub_explicit(&e->active, 1, memory_order_relaxed);
     if (x->forced_endpoint)
         return; /* a check: its owner judges by itself */
-    eject_attempt(e, &r, x->worker->index);
-    if (u->balance->attempt_end)
-        u->balance->attempt_end(u->balance_state, e, &r);
+    if (a->first_byte)
+        histogram_add(&e->stats[x->worker->index].latency, a->first_byte - a->sent_at);
+    if (u->balance->attempt_end || eject_listens(e) || blame_of(a) != BLAME_NONE)
+        tell_end(a);
 }

@@ -14,10 +14,10 @@ struct worker;
 enum fault attempt_in_turn(struct attempt *a, struct pick *pick,
                            struct endpoint **tried) FAULT_CHECKED;
 /* The same for an attempt that must have this one endpoint again. */
-enum fault attempt_same_in_turn(struct attempt *a, struct endpoint *e) FAULT_CHECKED;
+RARE enum fault attempt_same_in_turn(struct attempt *a, struct endpoint *e) FAULT_CHECKED;
 /* a waits: looks around now and then, for what changes without anyone's leaving (health, a reload,
  * an endpoint that came back). A fault: there is nobody left to wait for. */
-enum fault attempt_still_waits(struct attempt *a) FAULT_CHECKED;
+RARE enum fault attempt_still_waits(struct attempt *a) FAULT_CHECKED;
 /* A snapshot came to w: what was asked before it had a limit is counted from now on. */
 void attempts_adopt(struct worker *w);
 /* When to call that next. */

@@ -53,7 +53,7 @@ struct leg_h2 {
 struct leg_h2 *leg_h2_client(struct exchange *x, struct h2_conn *c, int32_t id);
 
 /* The upstream's side over a lent link that is shared. NULL: memory. */
-struct leg *leg_h2_upstream(struct exchange *x, struct link *link);
+__attribute__((noinline)) struct leg *leg_h2_upstream(struct exchange *x, struct link *link);
 /* What nghttp2 says of the end of its stream: code of RFC 9113 7. */
 void leg_h2_up_closed(struct leg_h2 *h, uint32_t code);
 /* The two halves of the upstream's side where it differs. Begins to read a head; false: memory. */

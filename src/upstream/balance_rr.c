@@ -74,7 +74,7 @@ static uint64_t golden_step(uint64_t round)
 }
 
 /* Takes the weights of the table. */
-static void rr_build(struct rr_worker *w)
+RARE static void rr_build(struct rr_worker *w)
 {
     const struct balance_table *t = &w->table;
     uint32_t largest = 0;
@@ -140,7 +140,7 @@ static void rr_destroy(void *state)
 /* ---- picking ------------------------------------------------------------------------------- */
 
 /* The next place of a round that is not laid out. */
-static struct endpoint *rr_step(struct rr_worker *w, const struct upstream *u)
+static __attribute__((noinline)) struct endpoint *rr_step(struct rr_worker *w, const struct upstream *u)
 {
     if (w->table.total == 0)
         return NULL;
@@ -162,7 +162,7 @@ static struct endpoint *rr_next(struct rr_worker *w, const struct upstream *u)
 }
 
 /* The next in order that was not tried. One that is passed over keeps its turn. */
-static struct endpoint *rr_next_untried(struct rr_worker *w, const struct upstream *u,
+static __attribute__((noinline)) struct endpoint *rr_next_untried(struct rr_worker *w, const struct upstream *u,
                                         const struct pick *p)
 {
     if (w->len == 0)

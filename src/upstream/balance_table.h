@@ -28,7 +28,7 @@ void table_fini(struct balance_table *t);
 /* Takes the weights in force over; true: they differ. For the time of creation. */
 bool table_load(struct balance_table *t, const struct upstream *u);
 /* The same on a worker whose table is behind number. */
-bool table_refresh(struct balance_table *t, const struct upstream *u, uint32_t number);
+RARE bool table_refresh(struct balance_table *t, const struct upstream *u, uint32_t number);
 /* The endpoint that has position pos < total; its number. */
 uint32_t table_at(const struct balance_table *t, uint64_t pos);
 /* 30 random bits. */
@@ -43,7 +43,7 @@ struct endpoint *table_draw_other(struct balance_table *t, const struct upstream
                                   const struct pick *p, const struct endpoint *but);
 /* When nothing untried is usable: one whose first addresses are awaited, else one that was tried,
  * or NULL. */
-struct endpoint *table_last_resort(struct balance_table *t, const struct upstream *u,
+RARE struct endpoint *table_last_resort(struct balance_table *t, const struct upstream *u,
                                    const struct pick *p);
 
 /* A table a worker, for policies that need no more. */

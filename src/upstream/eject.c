@@ -147,9 +147,8 @@ static void row_complete(struct endpoint *e, const struct attempt_result *r, uin
 void eject_attempt(struct endpoint *e, const struct attempt_result *r, uint32_t worker)
 {
     struct endpoint_passive *p = &e->passive;
-    if (__builtin_expect(r->blame == BLAME_NONE, 1)) {
-        if (__builtin_expect(atomic_load_explicit(&p->in_row, memory_order_relaxed) != 0, 0) &&
-            r->status)
+    if (r->blame == BLAME_NONE) {
+        if (eject_listens(e) && r->status)
             atomic_store_explicit(&p->in_row, 0, memory_order_relaxed);
         return;
     }

@@ -10,6 +10,11 @@
 
 /* An attempt at e ended on that worker. Any worker's thread. */
 void eject_attempt(struct endpoint *e, const struct attempt_result *r, uint32_t worker);
+/* e failed since its last answer: it is to be told of good ends, too. */
+static inline bool eject_listens(const struct endpoint *e)
+{
+    return atomic_load_explicit(&e->passive.in_row, memory_order_relaxed) != 0;
+}
 /* Main thread, every second: returns those whose time is over, and sweeps when that is due. The
  * registry is locked; as tune_upstream otherwise. */
 bool eject_tick(struct upstream *u, usec_t now, bool changing);

@@ -88,7 +88,7 @@ void pool_cancel(struct link_wait *w);
  * byte beyond it. Evicts instead when settings, age, counts or readable bytes say so. */
 void pool_release(struct link *l);
 /* Closes a lent link for the named reason; reset: send RST. */
-void pool_evict(struct link *l, enum evict_reason reason, bool reset);
+RARE void pool_evict(struct link *l, enum evict_reason reason, bool reset);
 /* A shared link that was begun may be lent from now on; it can carry n requests at a time. */
 void pool_share_opened(struct link *l, uint32_t n);
 /* The peer of a link that was begun does not speak HTTP/2, or is gone: l is closed. */

@@ -92,7 +92,7 @@ enum evict_reason link_unfit(const struct link *l, usec_t now);
 /* ---- pool.c ---- */
 
 /* Makes the worker's pool of e. */
-struct link_pool *pool_make(struct pool_worker *w, struct endpoint *e);
+RARE struct link_pool *pool_make(struct pool_worker *w, struct endpoint *e);
 /* Takes the settings over, which changed to that number. */
 void pool_reconfigure(struct link_pool *p, uint32_t number);
 /* The worker's pool of e, made when there is none. */
@@ -183,7 +183,7 @@ bool wait_give(struct link *l);
 /* Opens a link for w, by a slot that is held; false: *fault, the slot was given back. */
 bool wait_open(struct link_pool *p, struct link_wait *w, enum fault *fault);
 /* Has w wait for the first addresses; false: *fault. */
-bool wait_resolve(struct link_pool *p, struct link_wait *w, enum fault *fault);
+RARE bool wait_resolve(struct link_pool *p, struct link_wait *w, enum fault *fault);
 /* Addresses may have come: those who wait for them go on, or fail. */
 void resolve_look(struct link_pool *p);
 /* Timer: first addresses did not come. */

@@ -130,8 +130,8 @@ static enum fault run_hooks(struct dry *d, enum hook_kind kind, struct attempt *
     struct exchange *x = d->x;
     const struct hook_list *l = &x->route->hooks[kind];
     for (uint32_t i = 0; i < l->n; i++) {
-        const struct feature *f = d->s->features->v[l->v[i]];
-        void *slot = x->slots ? exchange_slot(x, l->v[i]) : NULL;
+        const struct feature *f = l->v[i].feature;
+        void *slot = x->slots ? x->slots + l->v[i].slot : NULL;
         if (!f->offline)
             continue;
         enum hook h = kind == ON_ACCESS ? f->on_access(x, slot) : f->on_send(x, slot, attempt);

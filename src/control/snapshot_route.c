@@ -131,7 +131,7 @@ static void add_hooks(struct route_share *r, const struct feature_set *set, cons
     for (uint32_t i = 0; i < set->n; i++) {
         uint32_t at = reverse ? set->n - 1 - i : i;
         if (active[at] && feature_has_hook(set->v[at], kind))
-            l->v[l->n++] = (uint8_t) at;
+            l->v[l->n++] = (struct hook_ref){set->v[at], r->slots[at]};
     }
 }
 

@@ -128,8 +128,11 @@ static enum step_verdict attempt_connect(struct attempt *a)
         if (a->fault != FAULT_OK)
             return failed(a, a->fault);
         a->wait.since = x->now;
-        if (pool_acquire(&x->worker->upstream, a->endpoint, &a->wait, &a->link, &a->fault) ==
-            ACQUIRE_PENDING)
+        enum acquire got =
+            pool_acquire(&x->worker->upstream, a->endpoint, &a->wait, &a->link, &a->fault);
+        if (got != ACQUIRE_FAULT)
+            a->fault = FAULT_OK; /* which of the pool's tries failed meanwhile is its own affair */
+        if (got == ACQUIRE_PENDING)
             return STEP_WAIT;
     }
     if (a->fault != FAULT_OK)

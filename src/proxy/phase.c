@@ -5,14 +5,6 @@
 
 #include "proxy/driver.h"
 
-static const struct feature *feature_at(struct exchange *x, const struct hook_list *l, uint32_t i,
-                                        void **slot)
-{
-    uint32_t n = l->v[i];
-    *slot = exchange_slot(x, n);
-    return x->worker->features->v[n];
-}
-
 static enum hook call(struct exchange *x, enum hook_kind kind, const struct feature *f, void *slot)
 {
     switch (kind) {
@@ -46,8 +38,8 @@ enum hook hooks_run(struct exchange *x, enum hook_kind kind)
     if (!l->n || !have_slots(x))
         return HOOK_PASS;
     for (uint32_t i = x->hook_at; i < l->n; i++) {
-        void *slot;
-        const struct feature *f = feature_at(x, l, i, &slot);
+        const struct feature *f = l->v[i].feature;
+        void *slot = x->slots + l->v[i].slot;
         enum hook h = call(x, kind, f, slot);
         if (h != HOOK_PASS) {
             x->hook_at = (uint8_t) i;
@@ -62,8 +54,8 @@ enum hook hooks_attempt(struct exchange *x, enum hook_kind kind, struct attempt 
 {
     const struct hook_list *l = &x->route->hooks[kind];
     for (uint32_t i = 0; i < l->n; i++) {
-        void *slot;
-        const struct feature *f = feature_at(x, l, i, &slot);
+        const struct feature *f = l->v[i].feature;
+        void *slot = x->slots + l->v[i].slot;
         enum hook h = HOOK_PASS;
         if (kind == ON_PICK)
             h = f->on_pick(x, slot, a);
@@ -84,8 +76,8 @@ enum hook hooks_data(struct exchange *x, enum direction dir, struct chain *in, s
         &x->route->hooks[dir == DIR_REQUEST ? ON_REQUEST_DATA : ON_RESPONSE_DATA];
     uint8_t *at = dir == DIR_REQUEST ? &x->request.hook_at : &x->response_pump.hook_at;
     for (uint32_t i = *at; i < l->n; i++) {
-        void *slot;
-        const struct feature *f = feature_at(x, l, i, &slot);
+        const struct feature *f = l->v[i].feature;
+        void *slot = x->slots + l->v[i].slot;
         struct chain next = {0};
         enum hook h = dir == DIR_REQUEST ? f->on_request_data(x, slot, in, &next)
                                          : f->on_response_data(x, slot, in, &next);
@@ -107,8 +99,8 @@ enum hook hooks_trailers(struct exchange *x, enum direction dir, struct fields *
 {
     const struct hook_list *l = &x->route->hooks[ON_TRAILERS];
     for (uint32_t i = 0; i < l->n; i++) {
-        void *slot;
-        const struct feature *f = feature_at(x, l, i, &slot);
+        const struct feature *f = l->v[i].feature;
+        void *slot = x->slots + l->v[i].slot;
         enum hook h = f->on_trailers(x, slot, dir, t);
         if (h != HOOK_PASS)
             return h;

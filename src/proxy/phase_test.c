@@ -40,8 +40,6 @@ static const struct feature second = {
 static void data_hook_waits(void **state)
 {
     (void) state;
-    static const struct feature *const all[] = {&first, &second};
-    static const struct feature_set set = {all, 2};
     static const enum direction ways[] = {DIR_REQUEST, DIR_RESPONSE};
     for (int i = 0; i < 2; i++) {
         struct exchange_kit k;
@@ -49,9 +47,8 @@ static void data_hook_waits(void **state)
         char got[8] = "";
         doubled = asked = 0;
         exchange_kit_open(&k);
-        k.worker.features = &set;
         k.hooks[ways[i] == DIR_REQUEST ? ON_REQUEST_DATA : ON_RESPONSE_DATA] =
-            (struct hook_list){.n = 2, .v = {0, 1}};
+            (struct hook_list){.n = 2, .v = {{&first, 0}, {&second, 0}}};
         assert_true(chain_copy(&in, &k.worker.buffers, STR("ab")));
         assert_int_equal(hooks_data(&k.x, ways[i], &in, &out), HOOK_WAIT);
         assert_int_equal(hooks_data(&k.x, ways[i], &in, &out), HOOK_WAIT);

@@ -18,10 +18,16 @@ struct route_stats;
 /* What the route does with a request. */
 enum route_action { ROUTE_UPSTREAM, ROUTE_REDIRECT, ROUTE_REPLY, ROUTE_HANDLER };
 
-/* Hooks of one kind that are active on a route: indexes into the feature set, in calling order. */
+/* A feature with a hook, and where its slot is in the exchange's slot area. */
+struct hook_ref {
+    const struct feature *feature;
+    uint32_t slot;
+};
+
+/* Hooks of one kind that are active on a route, in calling order. */
 struct hook_list {
-    uint8_t n;
-    uint8_t v[FEATURE_MAX];
+    uint32_t n;
+    struct hook_ref v[FEATURE_MAX];
 };
 
 struct route {

@@ -249,9 +249,9 @@ static bool shares_as(const struct route_conf *c, const struct route_conf *other
 static void settle_untimed(struct settings_conf *s)
 {
     const struct timeouts_conf *t = &s->timeouts;
-    const usec_t spans[] = {t->client_head,   t->client_body,   t->client_send,  t->pool_wait,
-                            t->first_byte,    t->response_idle, t->upstream_send, t->exchange,
-                            t->tunnel_idle,   t->call_idle,     s->retry.per_try};
+    const usec_t spans[] = {t->client_head, t->client_body,   t->client_send,   t->pool_wait,
+                            t->first_byte,  t->response_idle, t->upstream_send, t->exchange,
+                            t->tunnel_idle, t->call_idle,     s->retry.per_try};
     s->untimed = s->min_rate.request || s->min_rate.response ? 0 : USEC_PER_SEC * 5;
     for (size_t i = 0; i < sizeof spans / sizeof spans[0]; i++) {
         if (spans[i] && spans[i] < s->untimed)

@@ -108,12 +108,12 @@ static void lists_active_hooks(void **state)
                                NULL);
     const struct route *on = named(s, "on"), *off = named(s, "off");
     assert_int_equal(on->hooks[ON_ACCESS].n, 1);
-    assert_int_equal(on->hooks[ON_ACCESS].v[0], 1);
+    assert_int_equal(on->hooks[ON_ACCESS].v[0].slot, on->slots[1]);
     assert_int_equal(off->hooks[ON_ACCESS].n, 0);
     /* Response hooks run in reverse. */
     assert_int_equal(on->hooks[ON_RESPONSE_HEAD].n, 2);
-    assert_int_equal(on->hooks[ON_RESPONSE_HEAD].v[0], 1);
-    assert_int_equal(on->hooks[ON_RESPONSE_HEAD].v[1], 0);
+    assert_int_equal(on->hooks[ON_RESPONSE_HEAD].v[0].slot, on->slots[1]);
+    assert_int_equal(on->hooks[ON_RESPONSE_HEAD].v[1].slot, on->slots[0]);
     assert_int_equal(off->hooks[ON_FINISH].n, 1);
     assert_int_equal(on->slots[0], 0);
     assert_int_equal(on->slots[1], 16);

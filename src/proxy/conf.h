@@ -123,7 +123,7 @@ struct settings_conf {
     struct str via_name;   /* "weir" */
     struct str via_line;   /* no row: "Via: 1.1 weir CRLF", of a snapshot's routes; else empty */
     struct retry_conf retry;
-    struct schema_map meta; /* name -> struct str */
+    struct schema_map meta;           /* name -> struct str */
     struct h1_limits response_limits; /* no row: of limits; of a snapshot's routes */
     /* no row: for so long after an exchange began none of its deadlines can pass, if what it waits
      * for has no time of its own; of a snapshot's routes; else 0 */

@@ -246,7 +246,8 @@ static bool take(struct leg_h1 *h, struct chain *into, size_t n)
 }
 
 /* Decodes what is unread of a chunked body. IO_AGAIN: more bytes are needed. */
-static __attribute__((noinline)) enum io take_chunked(struct leg_h1 *h, struct chain *into, size_t max)
+static __attribute__((noinline)) enum io take_chunked(struct leg_h1 *h, struct chain *into,
+                                                      size_t max)
 {
     bool got = false;
     while (unread(h) && h->chunk.state != CHUNK_END && max) {

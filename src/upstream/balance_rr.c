@@ -140,7 +140,8 @@ static void rr_destroy(void *state)
 /* ---- picking ------------------------------------------------------------------------------- */
 
 /* The next place of a round that is not laid out. */
-static __attribute__((noinline)) struct endpoint *rr_step(struct rr_worker *w, const struct upstream *u)
+static __attribute__((noinline)) struct endpoint *rr_step(struct rr_worker *w,
+                                                          const struct upstream *u)
 {
     if (w->table.total == 0)
         return NULL;
@@ -162,8 +163,9 @@ static struct endpoint *rr_next(struct rr_worker *w, const struct upstream *u)
 }
 
 /* The next in order that was not tried. One that is passed over keeps its turn. */
-static __attribute__((noinline)) struct endpoint *rr_next_untried(struct rr_worker *w, const struct upstream *u,
-                                        const struct pick *p)
+static __attribute__((noinline)) struct endpoint *rr_next_untried(struct rr_worker *w,
+                                                                  const struct upstream *u,
+                                                                  const struct pick *p)
 {
     if (w->len == 0)
         return table_draw(&w->table, u, p);

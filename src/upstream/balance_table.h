@@ -44,7 +44,7 @@ struct endpoint *table_draw_other(struct balance_table *t, const struct upstream
 /* When nothing untried is usable: one whose first addresses are awaited, else one that was tried,
  * or NULL. */
 RARE struct endpoint *table_last_resort(struct balance_table *t, const struct upstream *u,
-                                   const struct pick *p);
+                                        const struct pick *p);
 
 /* A table a worker, for policies that need no more. */
 struct balance_tables {

@@ -67,7 +67,8 @@ static void link_ready(struct link_wait *w, struct link *link, enum fault fault)
 
 enum fault attempt_begin(struct exchange *x)
 {
-    struct attempt *a = arena_zalloc(&x->arena, sizeof(*a));
+    struct attempt *a =
+        x->attempt ? arena_zalloc(&x->arena, sizeof(*a)) : &x->first_attempt;
     if (!a)
         return FAULT_MEMORY;
     a->x = x;
@@ -231,11 +232,7 @@ static enum step_verdict read_answer(struct attempt *a)
     struct exchange *x = a->x;
     if (no_answer_yet(a))
         return STEP_WAIT;
-    if (!x->response) {
-        x->response = arena_zalloc(&x->arena, sizeof(*x->response));
-        if (!x->response)
-            return failed(a, FAULT_MEMORY);
-    }
+    x->response = &x->response_head;
     switch (a->leg->ops->read_head(a->leg, x->response)) {
     case IO_OK:
         if (!a->first_byte)

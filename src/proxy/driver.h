@@ -12,7 +12,7 @@ struct session;
 /* An exchange comes from its pool with the beginning of its arena behind it: enough for what a
  * browser asks and gets, so that most need no chunk. */
 #define EXCHANGE_OFFSET ((sizeof(struct exchange) + ARENA_ALIGN - 1) & ~(size_t) (ARENA_ALIGN - 1))
-#define EXCHANGE_ROOM 5632u
+#define EXCHANGE_ROOM 4848u
 
 /* x ends: a ticket that is out finds nobody. */
 void exchange_abandon(struct exchange *x);

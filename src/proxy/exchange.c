@@ -277,11 +277,7 @@ struct exchange *exchange_new(struct worker *w, struct snapshot *s)
     x->snapshot = s;
     snapshot_use(s, w->index);
     x->route = s->fallback;
-    x->in = arena_zalloc(&x->arena, sizeof(struct head));
-    if (!x->in) {
-        exchange_discard(x);
-        return NULL;
-    }
+    x->in = &x->request_head;
     list_push_back(&w->exchange_list, &x->node);
     counter_add(&w->stats->exchanges_open, 1);
     return x;

@@ -132,6 +132,9 @@ struct exchange {
     struct endpoint *forced_endpoint; /* of a check: asked whatever its state; NULL: choose */
     struct route *forced_route;       /* of a fetch: taken instead of asking the router */
     void *owner;                      /* fetch, or the library's object */
+    /* What in, response and attempt begin as: none of them needs memory of its own. */
+    struct head request_head, response_head;
+    struct attempt first_attempt;
 };
 
 /* Queues x to run this turn; the only way in for sockets, timers, pools and hooks (worker

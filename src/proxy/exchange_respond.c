@@ -108,6 +108,7 @@ static enum step_verdict try_again(struct exchange *x, const struct retry_plan *
     pump_stop(&x->request, x);
     x->request = (struct pump){0};
     x->response = NULL;
+    x->response_head = (struct head){0};
     enum fault f = attempt_begin(x);
     if (f != FAULT_OK)
         return step_fail(x, f);

@@ -60,6 +60,6 @@ struct endpoint *turn_waits_for(const struct turn *t);
 /* The endpoint for which alone t waits may be down: any will do from now on. */
 void turn_want_any(struct turn *t);
 /* Ends the wait, or gives back what was taken. Harmless when there is neither. */
-void turn_leave(struct turn *t, struct pool_worker *w);
+__attribute__((noinline)) void turn_leave(struct turn *t, struct pool_worker *w);
 
 #endif

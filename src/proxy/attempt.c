@@ -67,8 +67,7 @@ static void link_ready(struct link_wait *w, struct link *link, enum fault fault)
 
 enum fault attempt_begin(struct exchange *x)
 {
-    struct attempt *a =
-        x->attempt ? arena_zalloc(&x->arena, sizeof(*a)) : &x->first_attempt;
+    struct attempt *a = x->attempt ? arena_zalloc(&x->arena, sizeof(*a)) : &x->first_attempt;
     if (!a)
         return FAULT_MEMORY;
     a->x = x;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* attempt: one try of an exchange at one endpoint, with its own table of steps: pick, connect,
- * send_head, await_head. The first lives in the exchange, later ones in its arena. Worker thread. */
+ * send_head, await_head. The first one lives in its exchange, later ones in the arena of that.
+ * Worker thread. */
 #ifndef WEIR_PROXY_ATTEMPT_H
 #define WEIR_PROXY_ATTEMPT_H
 

@@ -259,7 +259,7 @@ static enum pump_verdict end_message(struct pump *p, struct exchange *x)
 }
 
 /* A large plain body that no feature wants may go by splice once the sink's queue has left. */
-static bool may_splice(struct pump *p, struct exchange *x)
+static __attribute__((noinline)) bool may_splice(struct pump *p, struct exchange *x)
 {
     uint64_t raw = 0;
     if (hooks_want(p, x) || p->held.bytes || !p->source->ops->splice_source)
@@ -333,7 +333,7 @@ static bool wants_large(const struct pump *p, const struct exchange *x, uint64_t
 }
 
 /* Moves bytes socket -> pipe -> socket while both sides let it. Back to COPY for the end. */
-static enum pump_verdict run_splice(struct pump *p, struct exchange *x)
+static __attribute__((noinline)) enum pump_verdict run_splice(struct pump *p, struct exchange *x)
 {
     uint64_t until = p->bytes + SPLICED_A_RUN;
     for (int i = 0; i < READS_A_RUN && p->bytes < until; i++) {

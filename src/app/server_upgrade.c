@@ -11,9 +11,10 @@
 #include "base/log.h"
 #include "control/conf_node.h"
 #include "control/health_marks.h"
+#include "control/state_file.h"
 #include "control/ticket_marks.h"
 
-#define LEFT_MAX (256u << 20)
+#define LEFT_MAX (STATE_FILE_MAX + (1u << 20)) /* the changes, and little more */
 
 /* ---- what is left ---------------------------------------------------------------------------- */
 

@@ -264,7 +264,7 @@ static enum live_result keep(struct live *l, struct live_pending *p, struct live
         return LIVE_DONE;
     }
     enum file_end end = FILE_AS_WAS;
-    bool good = state_file_text(p->list, &bytes, &report->why);
+    bool good = state_file_text(p->list, STATE_FILE_MAX, &bytes, &report->why);
     if (good && p->waiter && l->ops->write) {
         l->pending = p;
         if (l->ops->write(l->ops_arg, l->dir, &bytes))
@@ -589,7 +589,7 @@ enum live_result live_store(struct live *l, const struct live_next *next,
     enum file_end end = FILE_AS_WAS;
     if (l->dir.n == 0 || json_equal(l->list, next->list))
         return LIVE_DONE;
-    if (state_file_text(next->list, &bytes, why)) {
+    if (state_file_text(next->list, STATE_FILE_MAX, &bytes, why)) {
         l->storing = l->ops->write && l->ops->write(l->ops_arg, l->dir, &bytes);
         l->loader = l->storing ? waiter : NULL;
         if (l->storing)

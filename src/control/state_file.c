@@ -12,7 +12,6 @@
 #include "control/changes.h"
 
 #define VERSION 1
-#define STATE_MAX (256u << 20)
 
 static int add_piece(const char *piece, size_t n, void *arg)
 {
@@ -20,7 +19,7 @@ static int add_piece(const char *piece, size_t n, void *arg)
     return 0;
 }
 
-bool state_file_text(const json_t *list, struct text *bytes, char **why)
+bool state_file_text(const json_t *list, size_t most, struct text *bytes, char **why)
 {
     struct text body = {0};
     bool good = json_dump_callback(list, add_piece, &body, JSON_INDENT(1)) == 0;
@@ -31,7 +30,11 @@ bool state_file_text(const json_t *list, struct text *bytes, char **why)
     text_fini(&body);
     if (!good)
         *why = mem_printf("the changes cannot be written as JSON");
-    return good;
+    else if (bytes->n > most)
+        *why = mem_printf("all changes together would take more than %zu bytes; put some of them "
+                          "into the file",
+                          most);
+    return good && bytes->n <= most;
 }
 
 enum file_end state_file_put(struct str dir, struct str bytes, char **why)
@@ -100,7 +103,7 @@ json_t *state_file_read(struct str dir, char **why)
     size_t n;
     const char *wrong = NULL;
     json_t *list = NULL;
-    char *text = file_read(path, STATE_MAX, &n, &reason);
+    char *text = file_read(path, STATE_FILE_MAX, &n, &reason);
     if (!text && file_missing(path)) {
         list = json_array();
     } else if (!text) {

@@ -14,8 +14,11 @@
 /* What the file is called in state_dir. */
 #define STATE_FILE_NAME "changes.json"
 
-/* The bytes of a file that holds list, added to bytes. False: *why (mem_free). */
-bool state_file_text(const json_t *list, struct text *bytes, char **why);
+/* The most that a file may hold; what is longer could not be read again. */
+#define STATE_FILE_MAX ((size_t) 256 << 20)
+
+/* The bytes of a file that holds list, at most so many, added to bytes. False: *why (mem_free). */
+bool state_file_text(const json_t *list, size_t most, struct text *bytes, char **why);
 /* Makes bytes what the file in the directory holds. Any thread. Unless it is kept: *why. */
 enum file_end state_file_put(struct str dir, struct str bytes, char **why)
     __attribute__((warn_unused_result));

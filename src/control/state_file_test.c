@@ -70,7 +70,7 @@ static void write_raw(const char *p, size_t n)
 static enum file_end write_list(struct str to, const json_t *list, char **why)
 {
     struct text bytes = {0};
-    assert_true(state_file_text(list, &bytes, why));
+    assert_true(state_file_text(list, STATE_FILE_MAX, &bytes, why));
     enum file_end end = state_file_put(to, text_str(&bytes), why);
     text_fini(&bytes);
     return end;
@@ -98,6 +98,25 @@ static void nothing_is_an_empty_list(void **state)
     assert_null(why);
     json_decref(list);
     assert_int_equal(empty_dir(), 0);
+}
+
+/* What could not be read again is not written. */
+static void refuses_too_much(void **state)
+{
+    (void) state;
+    struct text bytes = {0};
+    char *why = NULL;
+    json_t *list = json_of(LIST);
+    assert_true(state_file_text(list, STATE_FILE_MAX, &bytes, &why));
+    size_t n = bytes.n;
+    bytes.n = 0;
+    assert_true(state_file_text(list, n, &bytes, &why));
+    bytes.n = 0;
+    assert_false(state_file_text(list, n - 1, &bytes, &why));
+    assert_non_null(strstr(why, "all changes together"));
+    mem_free(why);
+    text_fini(&bytes);
+    json_decref(list);
 }
 
 static void reads_what_was_written(void **state)
@@ -209,6 +228,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_an_empty_list),
+        cmocka_unit_test(refuses_too_much),
         cmocka_unit_test(reads_what_was_written),
         cmocka_unit_test(files_moved_aside_stay),
         cmocka_unit_test(a_cut_file_is_no_list),

@@ -15,7 +15,7 @@ struct parts {
 };
 
 /* The inside of "[...]": an IPv6 address, or the future form of RFC 3986 3.2.2. */
-static bool ip_literal(struct str inside)
+RARE static bool ip_literal(struct str inside)
 {
     char text[INET6_ADDRSTRLEN];
     struct in6_addr address;
@@ -61,7 +61,7 @@ static bool host_escape(const char *p, const char *end)
 }
 
 /* Where a host ends that holds upper case or escapes, from the first of them on. */
-static const char *odd_host_end(const char *p, const char *end)
+RARE static const char *odd_host_end(const char *p, const char *end)
 {
     while (p < end && *p != ':') {
         if (byte_is(*p, BYTE_HOST) || (*p >= 'A' && *p <= 'Z'))
@@ -75,7 +75,7 @@ static const char *odd_host_end(const char *p, const char *end)
 }
 
 /* Where the host at the beginning of text ends: at ':' or the end; NULL when it is invalid. */
-static const char *host_end(struct str text, bool *upper)
+static inline const char *host_end(struct str text, bool *upper)
 {
     const char *p = text.p, *end = text.p + text.n;
     if (*p == '[') {
@@ -96,7 +96,7 @@ static const char *host_end(struct str text, bool *upper)
 }
 
 /* Takes text apart and checks it (RFC 3986 3.2.2, 3.2.3); no user info, host not empty. */
-static bool authority_split(struct str text, struct parts *out)
+static inline bool authority_split(struct str text, struct parts *out)
 {
     out->upper = false;
     out->port = 0;
@@ -267,9 +267,9 @@ static enum fault absolute_form(struct head *h, struct arena *a, struct str raw)
     return bytes_are(h->query, BYTE_QUERY) ? FAULT_OK : FAULT_REQ_TARGET;
 }
 
-enum fault target_parse(struct head *h, struct arena *a, struct str raw)
+/* Every form but the one that nearly all requests have. */
+RARE static enum fault odd_form(struct head *h, struct arena *a, struct str raw)
 {
-    h->target_form = TARGET_ORIGIN;
     if (raw.n == 0)
         return FAULT_REQ_TARGET;
     if (h->method_id == METHOD_CONNECT) {
@@ -280,8 +280,6 @@ enum fault target_parse(struct head *h, struct arena *a, struct str raw)
         h->path = STR("");
         return h->port ? FAULT_OK : FAULT_REQ_TARGET;
     }
-    if (raw.p[0] == '/')
-        return origin_form(h, a, raw);
     if (raw.p[0] != '*')
         return absolute_form(h, a, raw);
     if (raw.n != 1 || h->method_id != METHOD_OPTIONS)
@@ -289,4 +287,11 @@ enum fault target_parse(struct head *h, struct arena *a, struct str raw)
     h->target_form = TARGET_ASTERISK;
     h->path = raw;
     return FAULT_OK;
+}
+
+enum fault target_parse(struct head *h, struct arena *a, struct str raw)
+{
+    h->target_form = TARGET_ORIGIN;
+    bool origin = raw.n && raw.p[0] == '/' && h->method_id != METHOD_CONNECT;
+    return origin ? origin_form(h, a, raw) : odd_form(h, a, raw);
 }

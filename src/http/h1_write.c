@@ -145,11 +145,12 @@ static size_t fields_size(const struct fields *f)
     return n;
 }
 
-/* Most bytes of a head without its fields: a request line or status line, Host, framing, a
- * Connection field of up to H1_CONNECTION_MAX bytes, the empty line. */
+/* Most bytes of a head without its fields: a request line or status line, Host (the authority may
+ * be the target too), framing, a Connection field of up to H1_CONNECTION_MAX bytes, the empty
+ * line. */
 static inline size_t frame_size(const struct head *h)
 {
-    return h->method.n + h->path.n + h->query.n + h->authority.n + h->reason.n +
+    return h->method.n + h->path.n + h->query.n + 2 * h->authority.n + h->reason.n +
            sizeof(" ? HTTP/1.1\r\nHost: \r\n" CHUNKED CONNECTION "\r\n\r\n") + sizeof(LENGTH) +
            JSON_U64_MAX + H1_CONNECTION_MAX;
 }

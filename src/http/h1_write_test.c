@@ -99,6 +99,11 @@ static void test_requests(void **state)
     h.path = STR("");
     same_fault(written(&a, &h, STR(""), NULL, &out), FAULT_OK, h.path);
     same_str(out, "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", "request", h.path);
+    char host[1000]; /* it stands there twice */
+    memset(host, 'a', sizeof(host));
+    h.authority = str_of(host, sizeof(host));
+    same_fault(written(&a, &h, STR(""), NULL, &out), FAULT_OK, h.path);
+    assert_int_equal(out.n, strlen("CONNECT  HTTP/1.1\r\nHost: \r\n\r\n") + 2 * sizeof(host));
     arena_fini(&a);
 }
 

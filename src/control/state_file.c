@@ -106,13 +106,10 @@ json_t *state_file_read(struct str dir, char **why)
     char *text = file_read(path, STATE_FILE_MAX, &n, &reason);
     if (!text && file_missing(path)) {
         list = json_array();
-    } else if (!text) {
-        *why = reason;
-        reason = NULL;
-    } else if (!(list = understand(str_of(text, n), &wrong))) {
+    } else if (!text || !(list = understand(str_of(text, n), &wrong))) {
         list = json_array();
-        bool moved = state_file_move_aside(dir, &to);
-        *why = mem_printf("%s: %s; %s%s", path, wrong,
+        bool moved = state_file_move_aside(dir, &to); /* else the next change would replace it */
+        *why = mem_printf("%s%s%s; %s%s", text ? path : "", text ? ": " : "", text ? wrong : reason,
                           moved ? "it was moved aside, to " : "it cannot be renamed to ", to);
         mem_free(to);
     }

@@ -296,3 +296,25 @@ def test_a_directory_that_cannot_be_written(t):
     assert ask_put(w, "refused", "refused").status == 507
     os.chmod(d, 0o755)
     assert put(w, "after", "after") and got(w, "after") == "after"
+
+
+def test_a_file_that_cannot_be_read(t):
+    """It is moved aside: the next change does not write over what it holds."""
+    d = t.make_dir("state")
+    w = t.start({"admin": {"address": t.unix()}, "state_dir": d,
+                 "routes": [{"match": "/*", "reply": {"body": "x"}}]})
+    assert put(w, "before", "before")
+    w.stop()
+    state = os.path.join(d, "changes.json")
+    os.chmod(state, 0)
+    if os.geteuid() == 0:  # whom no mode keeps out
+        os.unlink(state)
+        os.mkdir(state)
+    w.stopped = False
+    w.launch()
+    w.wait_ready()
+    await_true("its answer", lambda: got(w, "before") == "x")
+    assert "changes.unread" in w.log()
+    assert put(w, "after", "after")
+    aside = [f for f in os.listdir(d) if f.startswith("changes.json.refused-")]
+    assert len(aside) == 1, os.listdir(d)

@@ -23,7 +23,8 @@ bool state_file_text(const json_t *list, size_t most, struct text *bytes, char *
 enum file_end state_file_put(struct str dir, struct str bytes, char **why)
     __attribute__((warn_unused_result));
 /* What the directory holds; an empty list when there is no file. A file that cannot be read or
- * understood is moved aside and *why (mem_free) says so; then the list is empty. For json_decref. */
+ * understood is moved aside and *why (mem_free) says so; then the list is empty. For
+ * json_decref. */
 json_t *state_file_read(struct str dir, char **why);
 /* Moves the file aside: what it holds is not to be used. *to (mem_free): its new name. */
 bool state_file_move_aside(struct str dir, char **to);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* conf_lex: YAML text (by conf_plain where it can, else by libyaml) to a tree of nodes that know
- * their places. Owned by one load, its thread only; nodes live in an arena of their own, which may
- * be freed once they are parsed. Bounded: depth, copies made by aliases, bytes. Knows no schema and
- * never guesses a type: a scalar is its text. */
+/* conf_lex: YAML text (libyaml) to a tree of nodes that know their places. Owned by one load, its
+ * thread only; nodes live in an arena of their own, which may be freed once they are parsed.
+ * Bounded: depth, copies made by aliases, bytes. Knows no schema and never guesses a type: a scalar
+ * is its text. */
 #ifndef WEIR_CONTROL_CONF_LEX_H
 #define WEIR_CONTROL_CONF_LEX_H
 

@@ -265,6 +265,8 @@ static void cross_checks(void **state)
                    "t.yaml:4:12: route name \"x\" is given twice; the first is at line 3\n"
                    "t.yaml:5:12: route name \"_y\": names that begin with _ are Weir's own\n"
                    "t.yaml:6:37: methods says again what another key said\n");
+    assert_refused(UP "routes: [{name: .., match: /*, to: o}]\n",
+                   "t.yaml:2:17: \"..\" is no name: no path of the admin API could end in it\n");
     /* A route that only holds others has a name like any other. */
     assert_refused(UP "routes:\n"
                       "  - name: x\n"

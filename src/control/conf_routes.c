@@ -190,7 +190,8 @@ static struct str name_of_match(const struct match_conf *m, bool passthrough, st
 static void take_given_name(struct map *names, const struct route_conf *r, struct conf_errors *e)
 {
     const struct route_conf *other = map_set(names, r->name, (void *) (uintptr_t) r);
-    if (!other && str_printable(r->name) && r->name.n <= NAME_MAX_BYTES &&
+    bool dots = str_eq(r->name, STR(".")) || str_eq(r->name, STR(".."));
+    if (!other && !dots && str_printable(r->name) && r->name.n <= NAME_MAX_BYTES &&
         !str_starts(r->name, STR("_")))
         return;
     struct schema_pos at = conf_place_of(e, r->name, r->pos);
@@ -201,7 +202,7 @@ static void take_given_name(struct map *names, const struct route_conf *r, struc
     else if (str_starts(r->name, STR("_")))
         conf_say(e, at, "route name \"%.*s\": names that begin with _ are Weir's own",
                  STR_ARG(r->name));
-    else if (str_eq(r->name, STR(".")) || str_eq(r->name, STR("..")))
+    else if (dots)
         conf_say(e, at, "\"%.*s\" is no name: no path of the admin API could end in it",
                  STR_ARG(r->name));
     else if (other && other->pos.line && other->pos.line < CONF_JSON_LINE)

@@ -5,13 +5,10 @@
  * 2. The first four bytes of a free block are the number of the next one of its class. */
 #include "base/slab.h"
 
-#include <sys/mman.h>
-
 #include "base/mem.h"
 #include "base/panic.h"
 
 #define ALIGN 64u
-#define LARGE_PAGE (UINT64_C(2) << 20)
 #define EXACT 16u /* blocks up to that many items have a class of their own */
 
 /* The class of blocks of n items, and what they have room for: four steps a doubling. */
@@ -55,15 +52,6 @@ void slab_fini(struct slab *s)
     s->memory = NULL;
 }
 
-/* Lookups jump about in a large slab: on large pages they need not find each page first. */
-static void use_large_pages(void *from, uint64_t bytes)
-{
-    uintptr_t begin = ((uintptr_t) from + LARGE_PAGE - 1) & ~(uintptr_t) (LARGE_PAGE - 1);
-    uintptr_t end = ((uintptr_t) from + bytes) & ~(uintptr_t) (LARGE_PAGE - 1);
-    if (begin < end)
-        (void) madvise((void *) begin, end - begin, MADV_HUGEPAGE);
-}
-
 /* Room for cap items, with a copy of those there are. What is never used is never touched. */
 static void grow(struct slab *s, uint64_t cap)
 {
@@ -71,7 +59,6 @@ static void grow(struct slab *s, uint64_t cap)
     struct slab_memory *m = mem_new(sizeof *m + ALIGN + cap * s->size);
     uintptr_t from = (uintptr_t) (m + 1);
     m->items = (char *) (m + 1) + ((ALIGN - from % ALIGN) % ALIGN);
-    use_large_pages(m->items, cap * s->size);
     atomic_store_explicit(&m->refs, 1, memory_order_relaxed);
     if (s->memory)
         memcpy(m->items, s->memory->items, (size_t) s->n * s->size);

@@ -218,22 +218,26 @@ static enum pump_verdict forward(struct pump *p, struct exchange *x)
     return hooks_want(p, x) ? pass_hooks(p, x) : pass_on(p, &p->held);
 }
 
-/* Of a message that ended with trailers: those that go on; NULL: none. */
-static __attribute__((noinline)) struct fields *take_trailers(struct pump *p, struct exchange *x,
-                                                              struct fields *trailers)
+/* A message that ended with trailers; false: a hook failed, and so does the exchange. */
+static __attribute__((noinline)) bool take_trailers(struct pump *p, struct exchange *x,
+                                                    struct fields *trailers)
 {
     hop_trailers(trailers);
-    return hooks_trailers(x, p->direction, trailers) == HOOK_PASS ? trailers : NULL;
+    if (hooks_trailers(x, p->direction, trailers) == HOOK_PASS)
+        return true;
+    if (!x->pending)
+        exchange_fail(x, FAULT_HOOK);
+    return false;
 }
 
 enum pump_verdict pump_end(struct pump *p, struct exchange *x, struct fields *trailers)
 {
+    if (trailers && !take_trailers(p, x, trailers))
+        return PUMP_HOOK;
     if (p->direction == DIR_REQUEST)
         x->request_done = true;
     else
         x->response_done = true;
-    if (trailers)
-        trailers = take_trailers(p, x, trailers);
     enum fault f = FAULT_OK;
     if (p->held.bytes) /* what on_trailers put behind the body */
         f = p->sink->ops->write_block(p->sink, &p->held);

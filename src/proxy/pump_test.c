@@ -20,6 +20,7 @@ struct bench {
     struct pump pump;
     struct chain queue; /* at the client's leg */
     size_t most;        /* that it ever held */
+    bool ended;         /* the client's leg was given the end */
 };
 
 static struct bench *bench_of(struct leg *l)
@@ -164,6 +165,50 @@ static void wakes_at_half(void **state)
     bench_close(&b);
 }
 
+static enum io over(struct leg *l, struct chain *into, size_t max)
+{
+    (void) l, (void) into, (void) max;
+    return IO_EOF;
+}
+
+static enum fault take_end(struct leg *l, const struct fields *trailers)
+{
+    (void) trailers;
+    bench_of(l)->ended = true;
+    return FAULT_OK;
+}
+
+static enum hook refuse(struct exchange *x, void *slot, enum direction dir, struct fields *t)
+{
+    (void) x, (void) slot, (void) dir, (void) t;
+    return HOOK_FAIL;
+}
+
+/* A message whose trailers a hook could not take does not end as if it were whole. */
+static void a_failed_trailer_hook_ends_nothing(void **state)
+{
+    (void) state;
+    static const struct leg_ops ended = {.name = "origin", .read_block = over};
+    static const struct leg_ops sink = {
+        .name = "client", .write_block = take, .write_end = take_end, .queued = queued};
+    static const struct feature refusing = {.name = "refusing", .on_trailers = refuse};
+    for (uint32_t hooks = 0; hooks < 2; hooks++) {
+        struct bench b;
+        struct fields trailers;
+        bench_open(&b, (struct buffer_conf){BUFFER_FIXED, 256 * KIB});
+        fields_init(&trailers, &b.k.x.arena);
+        b.origin.ops = &ended;
+        b.origin.trailers = &trailers;
+        b.client.ops = &sink;
+        b.k.hooks[ON_TRAILERS] = (struct hook_list){.n = hooks, .v = {{&refusing, 0}}};
+        assert_int_equal(pump_run(&b.pump, &b.k.x), hooks ? PUMP_HOOK : PUMP_DONE);
+        assert_int_equal(b.ended, !hooks);
+        assert_int_equal(b.k.x.response_done, !hooks);
+        assert_int_equal(b.k.x.pending, hooks ? FAULT_HOOK : FAULT_OK);
+        bench_close(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +216,7 @@ int main(void)
         cmocka_unit_test(growth_costs_little),
         cmocka_unit_test(nothing_passes_the_mark),
         cmocka_unit_test(wakes_at_half),
+        cmocka_unit_test(a_failed_trailer_hook_ends_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -128,7 +128,7 @@ static const struct {
                           "pass, wait, reply, fail"},
     [ON_RESPONSE_DATA] = {"on_response_data", "each block of the response's body",
                           "pass, wait, fail"},
-    [ON_TRAILERS] = {"on_trailers", "trailers, either direction", "pass"},
+    [ON_TRAILERS] = {"on_trailers", "trailers, either direction", "pass, fail"},
     [ON_FAULT] = {"on_fault", "a fault, and nothing was sent to the client yet", "pass, reply"},
     [ON_FINISH] = {"on_finish", "always, exactly once, at the end", ""},
 };

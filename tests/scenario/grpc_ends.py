@@ -72,7 +72,7 @@ def end_of(t, path, *args, **more):
 def test_deadline_behind_messages(t):
     """The endpoint goes silent behind two messages: status 4 in trailers, its stream cancelled."""
     t.o.on("/test.S/Late", starts(message(b"one"), message(b"")))
-    a = end_of(t, "/test.S/Late", [("grpc-timeout", "300m")])
+    a = end_of(t, "/test.S/Late", [("grpc-timeout", "1S")])
     assert a.status == 200 and a.body == message(b"one") + message(b""), a
     assert a.ended and a.reset is None and a.trailers.get("grpc-status") == "4", a.trailers
     assert a.trailers.get("grpc-message") == "grpc_deadline_exceeded", a.trailers
@@ -86,7 +86,7 @@ def test_deadline_while_the_client_sends(t):
     t.o.on("/test.S/Chat", starts(message(b"hi")))
     with H2(t.w.address) as c:
         s = c.request("POST", "/test.S/Chat", [("content-type", "application/grpc"),
-                                               ("grpc-timeout", "300m")], body=message(b"q"),
+                                               ("grpc-timeout", "1S")], body=message(b"q"),
                       end=False)
         a = c.response(s)
         assert a.trailers.get("grpc-status") == "4" and a.ended, a
@@ -99,10 +99,10 @@ def test_deadline_in_a_message(t):
     """Nothing can be said behind half a message: CANCEL, which clients take for their deadline."""
     half = message(b"whole") + message(b"cut here")[:9]
     t.o.on("/test.S/Half", starts(half))
-    a = end_of(t, "/test.S/Half", [("grpc-timeout", "300m")])
+    a = end_of(t, "/test.S/Half", [("grpc-timeout", "1S")])
     assert a.body == half and not a.ended and a.reset == h2.CANCEL and not a.trailers, a
     t.o.on("/test.S/Prefix", starts(message(b"whole"), b"\0\0\0"))
-    a = end_of(t, "/test.S/Prefix", [("grpc-timeout", "300m")])
+    a = end_of(t, "/test.S/Prefix", [("grpc-timeout", "1S")])
     assert not a.ended and a.reset == h2.CANCEL, a
 
 
@@ -135,11 +135,11 @@ def test_upstream_fault_in_a_message(t):
 def test_answers_that_are_no_calls(t):
     """Neither a body of another kind nor one of a known length can be ended by a status."""
     t.o.on("/test.S/Json", starts(message(b"a"), kind="application/json"))
-    a = end_of(t, "/test.S/Json", [("grpc-timeout", "300m")])
+    a = end_of(t, "/test.S/Json", [("grpc-timeout", "1S")])
     assert not a.ended and a.reset == h2.CANCEL and not a.trailers, a
     t.o.on("/test.S/Long", starts(message(b"a"), fields=[("content-length", "100")]))
     w = t.start(config(t, t.o.address, grpc_web=False))
-    c, s = call(w, "/test.S/Long", [("grpc-timeout", "300m")])
+    c, s = call(w, "/test.S/Long", [("grpc-timeout", "1S")])
     with c:
         a = c.response(s)
     assert not a.ended and a.reset == h2.CANCEL and not a.trailers, a
@@ -170,18 +170,18 @@ def test_grpc_web(t):
     for text in (False, True):
         kind = "application/grpc-web" + ("-text" if text else "")
         ask = base64.b64encode(message(b"q")) if text else message(b"q")
-        r = t.w.ask("POST", "/test.S/Web", [("Content-Type", kind), ("grpc-timeout", "300m")],
+        r = t.w.ask("POST", "/test.S/Web", [("Content-Type", kind), ("grpc-timeout", "1S")],
                     body=ask)
         assert r.status == 200 and r.complete and not r.trailers, r
         check_web(r, body, text)
         with H2(t.w.address) as c:
-            a = c.ask("POST", "/test.S/Web", [("content-type", kind), ("grpc-timeout", "300m")],
+            a = c.ask("POST", "/test.S/Web", [("content-type", kind), ("grpc-timeout", "1S")],
                       body=ask)
         assert a.ended and not a.trailers, a
         check_web(a, body, text)
     t.o.on("/test.S/WebHalf", starts(body[:-1]))
     r = t.w.ask("POST", "/test.S/WebHalf", [("Content-Type", "application/grpc-web"),
-                                            ("grpc-timeout", "300m")], body=message(b"q"))
+                                            ("grpc-timeout", "1S")], body=message(b"q"))
     assert not r.complete, r
 
 

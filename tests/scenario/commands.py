@@ -81,7 +81,7 @@ def test_proxy_says_its_port(t):
     p, text = spawn(t, "proxy", "--from", "127.0.0.1:0", "--to", "http://" + o.address)
     await_true("it says that it serves", lambda: "forwarding " in text())
     address = re.search(r"forwarding (127\.0\.0\.1:[1-9]\d*) to", text()).group(1)
-    assert "serving on %s with" % address in text(), text()
+    await_true("the log says it too", lambda: "serving on %s with" % address in text())
     with client.Client(address) as c:
         assert c.get("/x").body == b"origin GET /x\n"
     ends_well(p, text)

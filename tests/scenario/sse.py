@@ -81,6 +81,7 @@ def test_many_readers(t):
 
 def test_not_ended_by_idle_when_configured(t):
     """A route may let its streams be silent for as long as they like."""
+    t.not_in("doors", "a stream that is refused ends, too")
     w = t.simple(timeouts={"response_idle": "off"})
     with w.client() as c:
         c.request("GET", "/chunked")

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* events: the last things that happened to the configuration and to endpoints, numbered, for who
- * wants to hear of them (the admin API's stream, hooks). A ring of a fixed size: the oldest make
+ * wants to hear of them (the admin API's stream). A ring of a fixed size: the oldest make
  * room. Owned by app/, main thread only. It holds no request and no peer's byte. */
 #ifndef WEIR_CONTROL_EVENTS_H
 #define WEIR_CONTROL_EVENTS_H

@@ -16,6 +16,9 @@
 
 #define READS_A_RUN 16 /* then the other exchanges get their turn */
 #define SPLICED_A_RUN PIPE_LARGE
+/* What the kernel sends as one segment. More at once is split and queued by it while the client's
+ * acknowledgements wait, at up to three times the cost: see bench/README.md. */
+#define SPLICE_PIECE (64u * 1024u)
 #define SPLICE_MIN 65536u /* smaller bodies are cheaper by copy */
 #define READ_LEAST 2048u  /* a share that is nearly used up is not taken byte by byte */
 #define NOT_WORTH 2048u   /* so few bytes of an ended message: credit before they have left */
@@ -275,7 +278,8 @@ static __attribute__((noinline)) bool may_splice(struct pump *p, struct exchange
     return raw != UINT64_MAX || (x->step == STEP_TUNNEL && p->bytes && !from->last_short);
 }
 
-/* Bytes spliced into the sink are counted as if they had been written. */
+/* Bytes spliced into the sink are counted as if they had been written. more: others follow those
+ * that are in the pipe. */
 static enum io splice_out(struct pump *p, struct exchange *x, bool more)
 {
     struct stats *stats = x->worker->stats;
@@ -283,7 +287,8 @@ static enum io splice_out(struct pump *p, struct exchange *x, bool more)
     size_t n = 0;
     if (!to)
         return IO_ERR;
-    enum io io = conn_splice_out(to, p->pipe, p->pipe->bytes, more, &n);
+    more = more || p->pipe->bytes > SPLICE_PIECE;
+    enum io io = conn_splice_out(to, p->pipe, SPLICE_PIECE, more, &n);
     if (io == IO_OK) {
         p->sink->ops->spliced(p->sink, false, n);
         p->bytes += n;

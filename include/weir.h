@@ -25,6 +25,7 @@ typedef struct weir_exchange weir_exchange; /* one request and its response; of 
 typedef struct weir_head weir_head;         /* a request's or response's head; of the callback */
 typedef struct weir_ticket weir_ticket;     /* of a suspended exchange */
 typedef struct weir_fetch weir_fetch;
+typedef struct weir_event weir_event; /* something that changed; of the callback */
 
 typedef struct weir_str { /* borrowed bytes, no NUL behind them */
     const char *p;
@@ -47,6 +48,11 @@ typedef struct weir_options {
     uint64_t memory_limit; /* bytes that traffic may hold; 0: half of the machine's */
     void (*log)(void *arg, int level, const char *line); /* process-wide; NULL: stderr */
     void *log_arg;
+    /* Each change of what is served and of the endpoints' states (weir/event.h), when it is in use.
+     * On the instance's main thread, which it must not hold up: not to be answered by a call that
+     * changes, stops or frees the instance. NULL: nobody hears. */
+    void (*on_event)(void *arg, const weir_event *e);
+    void *event_arg;
 } weir_options;
 
 typedef struct weir_endpoint {
@@ -180,6 +186,7 @@ WEIR_API void weir_proxy_free(weir_proxy *p);
 /* New weights for p's endpoints as w serves them, all at once, from soon after; any thread. */
 WEIR_API void weir_update_weights(weir *w, weir_proxy *p, const weir_weight *v, size_t n);
 
+#include <weir/event.h>
 #include <weir/exchange.h>
 
 #ifdef __cplusplus

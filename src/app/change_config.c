@@ -152,31 +152,6 @@ void server_compare(struct server *s, const struct config *c, struct change_resu
 
 /* ---- telling ------------------------------------------------------------------------------- */
 
-static enum event_kind event_of(enum change_kind k)
-{
-    static const enum event_kind kinds[CHANGE_KINDS] = {
-        [CHANGE_SETTINGS] = EVENT_SETTINGS, [CHANGE_LISTENER] = EVENT_LISTENER,
-        [CHANGE_UPSTREAM] = EVENT_UPSTREAM, [CHANGE_ENDPOINT] = EVENT_ENDPOINT,
-        [CHANGE_ROUTE] = EVENT_ROUTE,
-    };
-    return kinds[k];
-}
-
-/* More than the ring holds would only push each other out. */
-static void tell_changes(struct server *s, const struct change_list *l)
-{
-    struct text words = {0}, json = {0};
-    size_t from = l->n > EVENTS_KEPT / 2 ? l->n - EVENTS_KEPT / 2 : 0;
-    for (size_t i = from; i < l->n; i++) {
-        words.n = json.n = 0;
-        change_text(&l->v[i], &words);
-        change_json(&l->v[i], &json);
-        events_add(s->events, event_of(l->v[i].kind), text_str(&words), text_str(&json));
-    }
-    text_fini(&words);
-    text_fini(&json);
-}
-
 /* One event of the whole: what came of it, and who asked. */
 static void tell_config(struct server *s, enum origin o, const char *who,
                         const struct change_result *r)
@@ -195,7 +170,7 @@ static void tell_config(struct server *s, enum origin o, const char *who,
         text_add_json(&json, str_c(r->why));
     }
     text_add(&json, STR("}"));
-    events_add(s->events, EVENT_CONFIG, text_str(&words), text_str(&json));
+    events_add(s->engine->events, EVENT_CONFIG, text_str(&words), text_str(&json));
     text_fini(&words);
     text_fini(&json);
 }
@@ -249,7 +224,7 @@ void server_tell(struct server *s, enum origin o, const char *who, const struct 
 {
     say(s, o, l, r);
     tell_config(s, o, who, r);
-    tell_changes(s, l);
+    engine_tell_changes(s->engine, l);
 }
 
 /* Puts what was changed at run time on top of a file; what C code made has no changes. */

@@ -5,13 +5,14 @@
  * 1. A route's settings hold one reference to its handler, dropped with their arena: a callback
  *    never meets a freed one.
  * 2. slot->out is set only while produce runs. */
-#include "app/embed.h"
+#include "app/embed_instance.h"
 #include "proxy/driver.h"
+#include "proxy/event.h"
 #include "proxy/hop.h"
 #include "proxy/worker.h"
 
 static const struct schema_field embed_rows[] = {
-    {.name = "id",
+    {.name = "handler",
      .type = SCHEMA_INT,
      .offset = offsetof(struct embed_conf, id),
      .def = "0",
@@ -71,6 +72,30 @@ static void prepare(void *route_conf, struct arena *a)
         handler_unref(c->handler);
         c->handler = NULL;
     }
+}
+
+/* conf is the instance. */
+static bool start(const void *conf, unsigned n_workers, void **state, char **why)
+{
+    (void) n_workers, (void) why;
+    *state = (void *) (uintptr_t) conf;
+    return true;
+}
+
+static void on_event(void *state, const struct event *e)
+{
+    static const weir_event_kind kinds[EVENT_KINDS] = {
+        [EVENT_CONFIG] = WEIR_EVENT_CONFIG,     [EVENT_SETTINGS] = WEIR_EVENT_SETTINGS,
+        [EVENT_LISTENER] = WEIR_EVENT_LISTENER, [EVENT_UPSTREAM] = WEIR_EVENT_UPSTREAM,
+        [EVENT_ENDPOINT] = WEIR_EVENT_ENDPOINT, [EVENT_ROUTE] = WEIR_EVENT_ROUTE,
+        [EVENT_STATE] = WEIR_EVENT_STATE,
+    };
+    const weir_options *o = &((const struct weir *) state)->options;
+    if (!o->on_event)
+        return;
+    weir_event out = {sizeof out, kinds[e->kind],   e->id,
+                      e->wall_us, weir_of(e->text), weir_of(e->json)};
+    o->on_event(o->event_arg, &out);
 }
 
 static bool active(const void *route_conf)
@@ -136,6 +161,8 @@ const struct feature embed_feature = {
     .conf = &embed_schema,
     .route_scope = true,
     .slot = sizeof(struct embed_slot),
+    .start = start,
+    .on_event = on_event,
     .prepare = prepare,
     .active = active,
     .on_access = on_access,

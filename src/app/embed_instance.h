@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* embed_instance: struct weir, for embed.c and embed_fetch.c. Its fields belong to the engine's
+/* embed_instance: struct weir, for the files of the library. Its fields belong to the engine's
  * main thread, but those that say otherwise. Never seen by the programs that link Weir. */
 #ifndef WEIR_APP_EMBED_INSTANCE_H
 #define WEIR_APP_EMBED_INSTANCE_H
@@ -8,9 +8,16 @@
 #include "app/engine.h"
 #include "app/sockets.h"
 
+/* A configuration made of a mux and addresses. */
+struct served {
+    struct arena arena;
+    struct conf_file *file; /* lies there; its texts are the mux's and the addresses' */
+};
+
 struct weir {
     struct engine *engine;
     struct snapshot *snapshot; /* in use; one holder */
+    struct served *served;     /* what it was built from; NULL: nothing yet */
     struct weir_mux *mux;      /* what is served */
     struct sockets listening;  /* addresses; their descriptors have been handed to workers */
     struct feature_set features;
@@ -25,5 +32,12 @@ struct weir {
     bool drained;                 /* under lock */
     _Atomic uint32_t next_worker; /* for fetches; any thread */
 };
+
+/* Sets what weir_error says. why: taken; NULL clears. */
+void instance_set_error(struct weir *w, char *why);
+/* Runs fn on the engine's main thread and waits for its end. */
+void instance_run_on_main(struct weir *w, void (*fn)(struct weir *w, void *arg), void *arg);
+/* Frees it; NULL is nothing. */
+void served_free(struct served *s);
 
 #endif

@@ -3,6 +3,7 @@
  * Invariants:
  * 1. Each entry holds one reference to its handler.
  * 2. mux_configure says every mistake of the mux, not only the first. */
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -31,10 +32,15 @@ void handler_unref(struct weir_proxy *h)
 
 static struct weir_proxy *handler_new(void)
 {
+    uint64_t secret[2];
+    if (getrandom(secret, sizeof secret, 0) != (ssize_t) sizeof secret)
+        panic("the kernel gave no random bytes");
     struct weir_proxy *h = mem_new(sizeof *h);
     arena_init(&h->arena, NULL, SIZE_MAX);
     atomic_store(&h->refs, 1);
     h->id = (int64_t) (clock_random() >> 1);
+    snprintf(h->host, sizeof h->host, "%016llx%016llx.invalid", (unsigned long long) secret[0],
+             (unsigned long long) secret[1]);
     return h;
 }
 
@@ -319,21 +325,11 @@ static void fill_features(struct making *k, struct route_conf *r, struct weir_pr
     r->features[FEATURE_FORWARDED] = off;
 }
 
-/* A host that nobody can guess: the route of a proxy that serves fetches alone. */
-static struct str secret_host(struct arena *a)
+static void fill_match(struct making *k, struct match_conf *m, const struct mux_entry *e)
 {
-    uint64_t r[2] = {clock_random(), clock_random()};
-    if (getrandom(r, sizeof r, 0) != (ssize_t) sizeof r)
-        panic("the kernel gave no random bytes");
-    return arena_printf(a, "%016llx%016llx.invalid", (unsigned long long) r[0],
-                        (unsigned long long) r[1]);
-}
-
-static void fill_match(struct making *k, struct match_conf *m, struct str pattern)
-{
-    struct str method;
+    struct str method, pattern = e->pattern;
     if (!pattern.p) {
-        m->host = secret_host(k->arena);
+        m->host = str_c(e->handler->host);
         m->path = STR("/");
         return;
     }
@@ -355,7 +351,7 @@ static void fill_route(struct making *k, struct route_conf *r, const struct mux_
     r->settings = k->conf->settings;
     char room[32];
     r->name = e->pattern.n ? e->pattern : arena_str(k->arena, handler_upstream(h, room));
-    fill_match(k, &r->match, e->pattern);
+    fill_match(k, &r->match, e);
     fill_features(k, r, h);
     if (h->wrong)
         conf_say(&k->errors, (struct schema_pos){0}, "\"%.*s\": %s", STR_ARG(r->name), h->wrong);

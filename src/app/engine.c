@@ -155,6 +155,7 @@ static void every_second(struct timer *t)
     if (e->trim)
         mem_trim();
     e->trim = false;
+    engine_look_at_states(e);
     timer_set(e->loop, t, loop_now(e->loop) + USEC_PER_SEC);
 }
 
@@ -194,6 +195,7 @@ struct engine *engine_new(const struct engine_plan *plan, char **why)
         e->workers[i].index = i;
         e->workers[i].stats = stats_new();
     }
+    engine_begin_events(e);
     bool good = features_start(&e->features, plan->features, plan->feature_conf, all, why);
     if (good) {
         start_resolver(e);
@@ -238,6 +240,7 @@ void engine_free(struct engine *e)
     features_stop(&e->features);
     timer_stop(&e->tls_timer);
     loop_free(e->loop);
+    engine_end_events(e);
     upstream_registry_free(e->registry);
     listener_gauges_free(e->gauges);
     source_limit_free(e->handshakes);

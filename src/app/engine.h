@@ -9,6 +9,9 @@
 
 #include <pthread.h>
 
+#include "base/map.h"
+#include "control/change.h"
+#include "control/events.h"
 #include "control/snapshot.h"
 #include "features/registry.h"
 #include "net/resolve.h"
@@ -54,6 +57,9 @@ struct engine {
     struct timer second;       /* shares of weight, panic: see upstream_registry_tick */
     struct resolver *resolver; /* NULL: names stay unresolved (said in the log) */
     struct features_running features;
+    struct events *events;          /* of configuration and endpoints; features hear of each */
+    struct event_subscriber teller; /* which tells them */
+    struct map states;              /* of endpoints, by name, at the last look */
     struct route_names names;
     struct worker_shared shared;
     bool pin, foreign;
@@ -81,6 +87,15 @@ struct snapshot_inputs engine_inputs(struct engine *e, const struct snapshot *pr
 void engine_use(struct engine *e, struct snapshot *s);
 /* The same where s has the very upstreams of the one before it. */
 void engine_use_derived(struct engine *e, struct snapshot *s);
+/* For engine_new and engine_free: from now on there are events; there are none any more. */
+void engine_begin_events(struct engine *e);
+/* See engine_begin_events. */
+void engine_end_events(struct engine *e);
+/* One event for each change in l, which are in use. */
+void engine_tell_changes(struct engine *e, const struct change_list *l);
+/* Adds an event for each endpoint whose state is another than at the look before. The engine does
+ * it each second; who puts endpoints to use does it once more, so that no change is missed. */
+void engine_look_at_states(struct engine *e);
 /* The main worker alone uses s (the admin page), built from engine_inputs too: the holds of the
  * other workers and of the caller are let go. */
 void engine_use_main(struct engine *e, struct snapshot *s);

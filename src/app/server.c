@@ -66,6 +66,7 @@ static void fill_figures(struct server *s)
                                        .registry = e->registry,
                                        .memory = &e->limit,
                                        .tls = e->tls,
+                                       .events = e->main->worker->feature_state[FEATURE_METRICS],
                                        .started_wall = clock_wall()};
     s->workers = mem_new((e->n_workers + 1) * sizeof *s->workers);
     for (uint32_t i = 0; i < e->n_workers; i++)
@@ -73,7 +74,7 @@ static void fill_figures(struct server *s)
     s->page.workers = s->workers;
     s->page.n_workers = e->n_workers;
     s->page.live = &s->live;
-    s->page.events = s->events;
+    s->page.events = e->events;
 }
 
 /* The main worker serves it, with a snapshot of its own. */
@@ -259,7 +260,7 @@ static bool begin(struct server *s, char **why)
     /* First the word, then the first answer: who is killed after that is started anew. */
     struct channel_message m = channel_make(CHANNEL_READY, 0, STR(WEIR_VERSION));
     (void) channel_send(s->start->channel, &m, -1); /* no supervisor: seen by on_channel */
-    server_watch_states(s);
+    engine_look_at_states(s->engine);
     if (!s->start->follows)
         server_serve(s);
     return true;
@@ -288,8 +289,6 @@ static void end(struct server *s)
 {
     if (s->engine) {
         timer_stop(&s->watch);
-        timer_stop(&s->state_timer);
-        map_fini(&s->states);
         if (s->signals.fd >= 0) {
             int fd = s->signals.fd;
             loop_remove(s->engine->loop, &s->signals);
@@ -308,7 +307,6 @@ static void end(struct server *s)
     admin_fini(&s->page);
     live_fini(&s->live);
     mem_free(s->workers);
-    events_free(s->events);
     history_close(&s->history);
     mem_free(s->figures);
     sockets_fini(&s->listening, false);
@@ -331,8 +329,6 @@ int server_run(const struct server_start *start, void *arg)
     ignore_signals();
     prctl(PR_SET_PDEATHSIG, SIGTERM); /* as become() has it; a supervisor that is gone shows */
     struct server s = {.start = start, .plan = arg, .channel.fd = -1, .signals.fd = -1};
-    /* Numbers go on from process to process: a millisecond has room for a thousand. */
-    s.events = events_new((uint64_t) (clock_wall() / (int64_t) USEC_PER_MS) << 10);
     char *why = NULL;
     sockets_init(&s.listening);
     bool good = become(s.plan->user) && begin(&s, &why);

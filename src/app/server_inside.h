@@ -43,9 +43,6 @@ struct server {
     struct file_jobs *jobs;         /* writes what the API changes; NULL: this thread does */
     struct write_job *writing;      /* a state file on its way to the disk; NULL: none */
     struct load *loading;           /* a configuration that waits for that; NULL: none */
-    struct events *events;
-    struct map states;        /* of endpoints, by name, at the last look */
-    struct timer state_timer; /* of server_states.c */
     struct history history;
     struct task due;                /* obeys what came while a change waited for something */
     struct timer watch;             /* looks at the file, where the configuration says watch */
@@ -118,11 +115,6 @@ void server_drop_derived(struct derived *d);
 bool server_write_state(void *arg, struct str dir, struct text *bytes);
 /* Waits for that. */
 void server_settle_state(void *arg);
-
-/* ---- server_states.c ------------------------------------------------------------------------- */
-
-/* From now on tells subscribers of changed states of endpoints. */
-void server_watch_states(struct server *s);
 
 /* ---- server_watch.c: the configuration file on the disk -------------------------------------- */
 

@@ -143,6 +143,9 @@ void docs_hooks(FILE *out, const struct feature_set *features)
           out);
     for (int k = 0; k < HOOK_KINDS; k++)
         fprintf(out, "| `%s` | %s | %s |\n", hooks[k].name, hooks[k].when, hooks[k].may);
+    fputs("| `on_event` | the configuration or an endpoint is another from now on; of no "
+          "exchange, on the main thread |  |\n",
+          out);
     fputs("\n## Features, in order\n\n| Feature | Purpose | Configured | Hooks "
           "|\n|---|---|---|---|\n",
           out);
@@ -157,6 +160,6 @@ void docs_hooks(FILE *out, const struct feature_set *features)
             fprintf(out, "%s`%s`", before, hooks[k].name);
             before = ", ";
         }
-        fputs(" |\n", out);
+        fprintf(out, "%s |\n", !f->on_event ? "" : *before ? ", `on_event`" : "`on_event`");
     }
 }

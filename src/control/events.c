@@ -35,7 +35,7 @@ const char *event_kind_name(enum event_kind k)
     static const char *const names[EVENT_KINDS] = {
         [EVENT_CONFIG] = "config",     [EVENT_SETTINGS] = "settings", [EVENT_LISTENER] = "listener",
         [EVENT_UPSTREAM] = "upstream", [EVENT_ENDPOINT] = "endpoint", [EVENT_ROUTE] = "route",
-        [EVENT_STATE] = "state",       [EVENT_SERVER] = "server",
+        [EVENT_STATE] = "state",
     };
     return names[k];
 }

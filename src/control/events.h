@@ -1,35 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* events: the last things that happened to the configuration and to endpoints, numbered, for who
- * wants to hear of them (the admin API's stream). A ring of a fixed size: the oldest make
- * room. Owned by app/, main thread only. It holds no request and no peer's byte. */
+ * wants to hear of them (the admin API's stream, the on_event of features and with it that of the
+ * library). A ring of a fixed size: the oldest make room. Owned by the engine, main thread only. It
+ * holds no request and no peer's byte. */
 #ifndef WEIR_CONTROL_EVENTS_H
 #define WEIR_CONTROL_EVENTS_H
 
 #include "base/list.h"
-#include "base/text.h"
+#include "proxy/event.h"
 
 #define EVENTS_KEPT 1024u           /* at most */
 #define EVENTS_BYTES (160u * 1024u) /* in which they lie; a few large ones beside */
-
-enum event_kind {
-    EVENT_CONFIG,   /* loaded or refused */
-    EVENT_SETTINGS, /* changed */
-    EVENT_LISTENER, /* added, removed, changed; so are the next ones */
-    EVENT_UPSTREAM,
-    EVENT_ENDPOINT,
-    EVENT_ROUTE,
-    EVENT_STATE,  /* of an endpoint: up, down, ejected, drained ... */
-    EVENT_SERVER, /* of the process: upgrade begun, stopping */
-    EVENT_KINDS
-};
-
-struct event {
-    uint64_t id;     /* from the first on without a gap */
-    int64_t wall_us; /* when */
-    enum event_kind kind;
-    struct str text; /* in words, one line */
-    struct str json; /* an object */
-};
 
 struct events;
 

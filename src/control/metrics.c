@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "control/events.h"
 #include "net/loop.h"
 #include "proxy/retry.h"
 
@@ -115,6 +116,16 @@ static uint64_t cpu_us(void)
            (uint64_t) (u.ru_utime.tv_usec + u.ru_stime.tv_usec);
 }
 
+static void write_events(const counter_t *events, struct text *out)
+{
+    metrics_family(out, "weir_events_total", "counter",
+                   "Changes of configuration and endpoints by what they were about; those of "
+                   "endpoints' states too.");
+    for (int k = 0; k < EVENT_KINDS; k++)
+        text_addf(out, "weir_events_total{kind=\"%s\"} %" PRIu64 "\n",
+                  event_kind_name((enum event_kind) k), counter_get(&events[k]));
+}
+
 static void write_process(const struct figures *f, struct text *out)
 {
     struct rlimit files = {0};
@@ -140,6 +151,8 @@ static void write_process(const struct figures *f, struct text *out)
     metrics_family(out, "weir_config_reloads_total", "counter", "Reloads by result.");
     text_addf(out, "weir_config_reloads_total{result=\"taken\"} %" PRIu64 "\n", f->reloads);
     text_addf(out, "weir_config_reloads_total{result=\"refused\"} %" PRIu64 "\n", f->refused);
+    if (f->events)
+        write_events(f->events, out);
     single(out, "weir_draining", "gauge", "1 while Weir is stopping.", f->draining);
 }
 

@@ -24,6 +24,7 @@ struct figures {
     struct upstream_registry *registry;
     const struct mem_limit *memory;
     struct tls_store *tls;     /* NULL: none */
+    const counter_t *events;   /* by enum event_kind; NULL: none are counted */
     int64_t started_wall;      /* us since 1970 */
     uint64_t generation;       /* of the configuration in use */
     int64_t loaded_wall;       /* when it was taken into use, us since 1970 */

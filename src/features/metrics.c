@@ -5,8 +5,34 @@
 
 #include <stdatomic.h>
 
+#include "base/mem.h"
 #include "features/registry.h"
+#include "proxy/event.h"
 #include "proxy/exchange.h"
+
+static bool start(const void *conf, unsigned n_workers, void **state, char **why)
+{
+    (void) conf, (void) n_workers, (void) why;
+    *state = mem_new(EVENT_KINDS * sizeof(counter_t));
+    return true;
+}
+
+static void stop(void *state)
+{
+    mem_free(state);
+}
+
+static void *worker_state(void *state, uint32_t worker)
+{
+    (void) worker;
+    return state;
+}
+
+static void on_event(void *state, const struct event *e)
+{
+    counter_t *events = state;
+    counter_add(&events[e->kind], 1);
+}
 
 static void on_finish(struct exchange *x, void *slot)
 {
@@ -29,7 +55,11 @@ static void on_finish(struct exchange *x, void *slot)
 
 const struct feature feature_metrics = {
     .name = "metrics",
-    .purpose = "Counts requests, times and bytes by route.",
+    .purpose = "Counts requests, times and bytes by route, and changes.",
     .connections = true,
+    .start = start,
+    .stop = stop,
+    .worker_state = worker_state,
+    .on_event = on_event,
     .on_finish = on_finish,
 };

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "proxy/event.h"
 #include "proxy/exchange_kit.h"
 
 static uint64_t count_of(const struct route_stats *r, uint8_t method, uint16_t status)
@@ -66,11 +67,29 @@ static void test_shared_and_skipped(void **state)
     exchange_kit_close(&k);
 }
 
+static void test_events_by_kind(void **state)
+{
+    void *own = NULL;
+    char *why = NULL;
+    (void) state;
+    assert_true(feature_metrics.start(NULL, 2, &own, &why));
+    const counter_t *n = feature_metrics.worker_state(own, 1);
+    struct event route = {.kind = EVENT_ROUTE}, up = {.kind = EVENT_STATE};
+    feature_metrics.on_event(own, &route);
+    feature_metrics.on_event(own, &up);
+    feature_metrics.on_event(own, &route);
+    assert_int_equal(counter_get(&n[EVENT_ROUTE]), 2);
+    assert_int_equal(counter_get(&n[EVENT_STATE]), 1);
+    assert_int_equal(counter_get(&n[EVENT_CONFIG]), 0);
+    feature_metrics.stop(own);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_shared_and_skipped),
+        cmocka_unit_test(test_events_by_kind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -60,6 +60,15 @@ void features_join(const struct features_running *r, struct worker *w)
     }
 }
 
+void features_tell(const struct features_running *r, const struct event *e)
+{
+    for (uint32_t i = 0; i < r->started; i++) {
+        const struct feature *f = r->set->v[i];
+        if (f->on_event)
+            f->on_event(r->state[i], e);
+    }
+}
+
 void features_stop(struct features_running *r)
 {
     while (r->started > 0) {

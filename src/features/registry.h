@@ -38,6 +38,8 @@ bool features_start(struct features_running *r, const struct feature_set *set,
                     const void *const *conf, unsigned n_workers, char **why);
 /* Gives a worker its share of each feature's state; before its loop runs. */
 void features_join(const struct features_running *r, struct worker *w);
+/* Has each feature hear of e, in order. Main thread. */
+void features_tell(const struct features_running *r, const struct event *e);
 /* Stops all, the newest first; after the workers' loops have ended. */
 void features_stop(struct features_running *r);
 

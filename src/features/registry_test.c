@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "proxy/event.h"
 
 static void test_described(void **state)
 {
@@ -57,8 +58,17 @@ static void *worker_state(void *state, uint32_t worker)
     return (char *) state + worker;
 }
 
+static const struct event *heard[4];
+static unsigned n_heard;
+
+static void on_event(void *state, const struct event *e)
+{
+    assert_ptr_equal(state, &running);
+    heard[n_heard++] = e;
+}
+
 static const struct feature active = {
-    .name = "a", .start = start, .stop = stop, .worker_state = worker_state};
+    .name = "a", .start = start, .stop = stop, .worker_state = worker_state, .on_event = on_event};
 static const struct feature passive = {.name = "b"};
 static const struct feature *const three[] = {&active, &passive, &active};
 static const struct feature_set set = {three, 3};
@@ -77,7 +87,13 @@ static void test_start_and_stop(void **state)
     assert_null(w->feature_state[1]);
     assert_ptr_equal(w->feature_state[2], (char *) &running + 1);
     mem_free(w);
+    struct event e = {.kind = EVENT_ROUTE};
+    features_tell(&r, &e);
+    assert_int_equal(n_heard, 2); /* once for each that hears */
+    assert_ptr_equal(heard[1], &e);
     features_stop(&r);
+    features_tell(&r, &e);
+    assert_int_equal(n_heard, 2);
     assert_int_equal(running, 0);
 }
 

@@ -12,6 +12,7 @@
 #include "base/schema.h"
 #include "http/head.h"
 
+struct event;
 struct exchange;
 struct attempt;
 struct route;
@@ -47,6 +48,9 @@ struct feature {
     void (*stop)(void *state);
     /* What hooks on that worker find in worker->feature_state; asked before its loop runs. */
     void *(*worker_state)(void *state, uint32_t worker);
+    /* The configuration or an endpoint is another from now on: see event.h. Main thread, one after
+     * the other; state as start made it. It must not change either. */
+    void (*on_event)(void *state, const struct event *e);
     /* Called per route at snapshot build, after inheritance and before active: compiles what hooks
      * read (templates) into a, which lives as long as the route. The text passed check. */
     void (*prepare)(void *route_conf, struct arena *a);

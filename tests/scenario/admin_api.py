@@ -361,10 +361,10 @@ def test_events(t):
     assert event["event"] in ("config", "route") and event["time"] and "heard" in event["text"]
 
 
-def events_after(t, id_, n):
+def events_after(w, id_, n):
     """The first n events, as (id, event, data)."""
     out = []
-    with client.Client(t.w.admin) as c:
+    with client.Client(w.admin) as c:
         c.request("GET", "/v1/events", [("Last-Event-ID", id_)], host="weir")
         r, text = c.head(), b""
         while len(out) < n:
@@ -379,19 +379,42 @@ def events_after(t, id_, n):
 
 def test_events_go_on(t):
     """Last-Event-ID goes on where a client was; what it missed is said."""
-    _, (first, *_), *_ = events_after(t, "0", 3)
-    assert events_after(t, "0", 1)[0][1] == "gap", "an id that nobody gave"
-    assert [e[0] for e in events_after(t, str(first), 3)] == [first + 1, first + 2, first + 3]
+    _, (first, *_), *_ = events_after(t.w, "0", 3)
+    assert events_after(t.w, "0", 1)[0][1] == "gap", "an id that nobody gave"
+    assert [e[0] for e in events_after(t.w, str(first), 3)] == [first + 1, first + 2, first + 3]
     for i in range(520):  # two events each
         t.api("PUT", "/v1/routes/many", {"match": "/many%d" % i, "reply": {"body": "x"}})
-    gap, oldest = events_after(t, str(first), 2)
+    gap, oldest = events_after(t.w, str(first), 2)
     assert gap[:2] == (0, "gap") and gap[2]["lost"] == oldest[0] - first - 1 > 0, (gap, oldest)
     before = oldest[0]
     kill_server(t)
     t.api("PUT", "/v1/routes/many", {"match": "/many", "reply": {"body": "x"}})
-    gap, oldest = events_after(t, str(before + 1000), 2)
+    gap, oldest = events_after(t.w, str(before + 1000), 2)
     assert gap[1] == "gap" and "lost" not in gap[2] and oldest[0] > before + 1000, (gap, oldest)
     t.api("DELETE", "/v1/routes/many")
+
+
+def events_counted(w):
+    return {dict(labels)["kind"]: n for (name, labels), n in w.metrics().items()
+            if name == "weir_events_total"}
+
+
+def test_each_change_is_told(t):
+    """However many a reload has: the metrics count all, and what the stream cannot keep is said to
+    be lost."""
+    w = t.start({"routes": [{"match": "/*", "reply": {"body": "x"}}],
+                 "admin": {"address": t.unix()}})
+    before = events_counted(w)
+    assert set(before) == {"config", "settings", "listener", "upstream", "endpoint", "route",
+                           "state"}, before
+    many = [{"name": "told%d" % i, "match": "/told%d" % i, "reply": {"body": str(i)}}
+            for i in range(1200)]
+    w.reload(w.with_config(routes=many), lambda: w.get("/told9").body == b"9")
+    await_true("all are told", lambda: events_counted(w)["config"] == before["config"] + 1)
+    assert events_counted(w)["route"] == before["route"] + 1201, "1,200 came and one went"
+    gap, oldest, *_ = events_after(w, "0", 1000)
+    assert gap[1] == "gap" and oldest[1] == "route", (gap, oldest)
+    w.stop()
 
 
 def kill_server(t):

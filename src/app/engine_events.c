@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* engine_events.c: what changes becomes events, of which features hear: what differs between two
+ * configurations, and states of endpoints that are others than a second ago. States are made by
+ * workers, checks and the resolver alike, so they are looked at, in one place.
+ * Invariants:
+ * 1. states has the endpoints of the last look that were not retired, and names that are constant.
+ */
+#include "app/engine.h"
+#include "base/mem.h"
+#include "control/admin.h"
+#include "control/events.h"
+
+/* ---- life ---------------------------------------------------------------------------------- */
+
+static void tell_features(struct event_subscriber *s, const struct event *event)
+{
+    features_tell(&list_entry(s, struct engine, teller)->features, event);
+}
+
+void engine_begin_events(struct engine *e)
+{
+    /* Numbers go on from process to process: a millisecond has room for a thousand. */
+    e->events = events_new((uint64_t) (clock_wall() / (int64_t) USEC_PER_MS) << 10);
+    e->teller.tell = tell_features;
+    events_subscribe(e->events, &e->teller);
+}
+
+void engine_end_events(struct engine *e)
+{
+    events_leave(&e->teller);
+    events_free(e->events);
+    map_fini(&e->states);
+}
+
+/* ---- configurations ------------------------------------------------------------------------ */
+
+static enum event_kind event_of(enum change_kind k)
+{
+    static const enum event_kind kinds[CHANGE_KINDS] = {
+        [CHANGE_SETTINGS] = EVENT_SETTINGS, [CHANGE_LISTENER] = EVENT_LISTENER,
+        [CHANGE_UPSTREAM] = EVENT_UPSTREAM, [CHANGE_ENDPOINT] = EVENT_ENDPOINT,
+        [CHANGE_ROUTE] = EVENT_ROUTE,
+    };
+    return kinds[k];
+}
+
+void engine_tell_changes(struct engine *e, const struct change_list *l)
+{
+    struct text words = {0}, json = {0};
+    for (size_t i = 0; i < l->n; i++) {
+        words.n = json.n = 0;
+        change_text(&l->v[i], &words);
+        change_json(&l->v[i], &json);
+        events_add(e->events, event_of(l->v[i].kind), text_str(&words), text_str(&json));
+    }
+    text_fini(&words);
+    text_fini(&json);
+}
+
+/* ---- states -------------------------------------------------------------------------------- */
+
+struct look {
+    struct engine *e;
+    struct map now;
+};
+
+static void tell(struct engine *e, struct str name, const char *was, const char *is)
+{
+    struct text words = {0}, json = {0};
+    text_addf(&words, "endpoint %.*s: %s -> %s", STR_ARG(name), was, is);
+    text_add(&json, STR("{\"endpoint\":"));
+    text_add_json(&json, name);
+    text_addf(&json, ",\"from\":\"%s\",\"to\":\"%s\"}", was, is);
+    events_add(e->events, EVENT_STATE, text_str(&words), text_str(&json));
+    text_fini(&words);
+    text_fini(&json);
+}
+
+static void look_at(void *arg, struct endpoint *endpoint)
+{
+    struct look *l = arg;
+    if (atomic_load_explicit(&endpoint->retired, memory_order_relaxed))
+        return;
+    const char *is = admin_endpoint_state(endpoint);
+    char *name =
+        mem_printf("%.*s/%.*s", STR_ARG(endpoint->upstream_name), STR_ARG(endpoint->address));
+    const char *was = map_get(&l->e->states, str_c(name));
+    if (was && strcmp(was, is) != 0)
+        tell(l->e, str_c(name), was, is);
+    map_set(&l->now, str_c(name), (void *) (uintptr_t) is);
+    mem_free(name);
+}
+
+void engine_look_at_states(struct engine *e)
+{
+    struct look l = {.e = e};
+    upstream_registry_each(e->registry, look_at, &l);
+    map_fini(&e->states);
+    e->states = l.now;
+}

@@ -278,16 +278,17 @@ static __attribute__((noinline)) bool may_splice(struct pump *p, struct exchange
     return raw != UINT64_MAX || (x->step == STEP_TUNNEL && p->bytes && !from->last_short);
 }
 
-/* Bytes spliced into the sink are counted as if they had been written. more: others follow those
- * that are in the pipe. */
-static enum io splice_out(struct pump *p, struct exchange *x, bool more)
+/* Bytes spliced into the sink are counted as if they had been written. That more follows is said
+ * only where it lies in the pipe: when the source will send nobody knows, and until then, but for
+ * no more than 200 ms, the kernel would keep the end of what it was given. */
+static enum io splice_out(struct pump *p, struct exchange *x)
 {
     struct stats *stats = x->worker->stats;
     struct conn *to = p->sink->ops->splice_sink(p->sink);
     size_t n = 0;
     if (!to)
         return IO_ERR;
-    more = more || p->pipe->bytes > SPLICE_PIECE;
+    bool more = p->pipe->bytes > SPLICE_PIECE;
     enum io io = conn_splice_out(to, p->pipe, SPLICE_PIECE, more, &n);
     if (io == IO_OK) {
         p->sink->ops->spliced(p->sink, false, n);
@@ -369,10 +370,7 @@ static __attribute__((noinline)) enum pump_verdict run_splice(struct pump *p, st
             return splice_broken(p, x, true);
         if (!p->pipe->bytes)
             return splice_pause(p, x, PUMP_WAIT);
-        uint64_t left = 0;
-        bool more =
-            p->source->ops->splice_source(p->source, &left) && left > 0 && left != UINT64_MAX;
-        enum io out = splice_out(p, x, more);
+        enum io out = splice_out(p, x);
         if (out == IO_AGAIN) {
             p->window.filled = p->stalled = true;
             pipe_shrink(&x->worker->pipes, p->pipe);

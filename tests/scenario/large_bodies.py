@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Large bodies byte by byte the same, spliced or copied, by length or in chunks, both ways."""
 
+import queue
 import random
 import threading
+import time
 import zlib
+
+from peers.wire import patience
 
 MIB = 1 << 20
 COST = 5
@@ -132,6 +136,45 @@ def test_post(t):
 
 def test_post_chunked(t):
     upload(t, t.w, "chunked")
+
+
+ROUNDS = 300  # had the kernel kept each for its 200 ms, they would take a minute
+
+
+def turns(size, send, other):
+    """The sender sends its next bytes when these have come: none are kept until others follow."""
+    end = time.monotonic() + patience(30)
+    for i in range(ROUNDS):
+        piece = BLOCK[i:i + size]
+        send(piece)
+        assert other.exactly(size) == piece
+        assert time.monotonic() < end, "bytes are kept back: %d rounds of %d" % (i + 1, ROUNDS)
+
+
+def test_pauses(t):
+    """In the middle of a body whose length is known each side has what the other one sent."""
+    t.not_in("doors", "who waits in turn for a connection that was refused waits for good")
+    conns, over = queue.Queue(), threading.Event()
+
+    def held(conn, req):
+        conns.put(conn)
+        over.wait(600)
+        conn.close()
+    t.o.on("/held", held)
+    w = t.simple(admin={"address": t.address()})
+    for size in (1, 10) if t.variant == "onebyte" else (1, 1000, 30000):
+        with w.client() as c:
+            c.request("GET", "/held")
+            o = conns.get(timeout=patience())
+            o.send("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (64 * MIB))
+            c.head()
+            turns(size, o.send, c.stream)
+        with w.client() as c:
+            c.send("POST /held HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (64 * MIB))
+            turns(size, c.send, conns.get(timeout=patience()).stream)
+    if t.variant == "plain":
+        assert w.metrics().value("weir_spliced_bytes_total") > 31001 * ROUNDS
+    over.set()
 
 
 def test_odd_sizes(t):

@@ -14,7 +14,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -328,6 +330,12 @@ enum io conn_handshake(struct conn *c, enum fault *fault)
 struct str conn_alpn(const struct conn *c)
 {
     return c->ops->alpn ? c->ops->alpn(c) : STR("");
+}
+
+size_t conn_under_way(const struct conn *c)
+{
+    int n = 0;
+    return c->watch.fd >= 0 && ioctl(c->watch.fd, SIOCOUTQ, &n) == 0 && n > 0 ? (size_t) n : 0;
 }
 
 void conn_shutdown_write(struct conn *c)

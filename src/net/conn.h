@@ -100,6 +100,8 @@ enum io conn_send(struct conn *c, struct chain *out, struct buf_pool *bp);
 enum io conn_handshake(struct conn *c, enum fault *fault);
 /* The protocol agreed on by ALPN (RFC 7301); empty: none. */
 struct str conn_alpn(const struct conn *c);
+/* How many of the bytes that the kernel was given it still holds: the peer has not taken them. */
+size_t conn_under_way(const struct conn *c);
 /* Ends the sending side. */
 void conn_shutdown_write(struct conn *c);
 /* One recv(MSG_PEEK): true when the socket is open and no byte waits that is for the owner. An end

@@ -451,6 +451,26 @@ static void sends_chains_of_any_length(void **state)
     buf_pool_fini(&bp);
 }
 
+/* What the kernel holds for a peer that does not read, until it does. */
+static void tells_what_is_under_way(void **state)
+{
+    (void) state;
+    char bytes[4096] = {0};
+    size_t n = 0;
+    enum io io;
+    assert_int_equal(conn_under_way(&t.c), 0);
+    do {
+        io = conn_writev(&t.c, &(struct iovec){bytes, sizeof bytes}, 1, &n);
+    } while (io == IO_OK);
+    assert_int_equal(io, IO_AGAIN);
+    assert_true(conn_under_way(&t.c) > 0);
+    usec_t end = clock_now() + DEADLINE;
+    while (conn_under_way(&t.c) > 0) {
+        ssize_t got = read(t.peer, bytes, sizeof bytes);
+        assert_true(got != 0 && clock_now() < end);
+    }
+}
+
 /* Bytes from the peer through a pipe and back to it, all of them and in order. */
 static void splices(void **state)
 {
@@ -544,8 +564,10 @@ int main(void)
         U(changes_loops),
         T(connects),
         U(io_can_be_limited),
+        U(tells_what_is_under_way),
         U(splices),
         T(sends_chains_of_any_length),
+        T(tells_what_is_under_way),
         T(splices),
         U(splice_tells_an_empty_socket_from_a_full_pipe),
     };

@@ -36,6 +36,32 @@ static usec_t latest(usec_t a, usec_t b)
     return a > b ? a : b;
 }
 
+/* What the peer itself has taken of the bytes of a leg. */
+static uint64_t taken_by(const struct leg *l)
+{
+    return l->bytes_out - (l->ops->under_way ? l->ops->under_way(l) : 0);
+}
+
+/* When the peer last took a byte, while some wait: the kernel, which may hold megabytes of a slow
+ * reader, takes the next only when a third of them have left. It is asked four times in span, so a
+ * silence is seen that much late. */
+static usec_t last_take(struct look *k, struct leg *l, usec_t since, usec_t span, bool waits)
+{
+    usec_t last = latest(since, l->last_taken), from = last;
+    if (!waits || !span || !l->ops->under_way)
+        return last;
+    if (k->now >= last + span / 4) {
+        uint64_t taken = taken_by(l);
+        if (!l->last_taken || taken != l->taken)
+            last = l->last_taken = k->now;
+        l->taken = taken;
+        from = k->now;
+    }
+    if (from + span / 4 < k->next)
+        k->next = from + span / 4;
+    return last;
+}
+
 /* The client waits to be told to send its body. */
 static bool awaits_continue(const struct exchange *x)
 {
@@ -86,7 +112,8 @@ static void look_at_attempt(struct look *k)
     bool queued = pump_waiting(&x->request) > 0;
     bool uploading = !x->request_done && !awaits_continue(x);
     usec_t sent = latest(a->leg->last_out, a->sent_at);
-    consider(k, DEADLINE_UPSTREAM_SEND, sent, t->upstream_send, queued, FAULT_UP_SEND_TIMEOUT);
+    consider(k, DEADLINE_UPSTREAM_SEND, last_take(k, a->leg, sent, t->upstream_send, queued),
+             t->upstream_send, queued, FAULT_UP_SEND_TIMEOUT);
     if (is_call(x)) {
         look_at_call(k);
         return;
@@ -113,8 +140,10 @@ static void look_at_stream(struct look *k)
     struct attempt *a = x->attempt;
     size_t waiting =
         x->response_pump.sink ? pump_waiting(&x->response_pump) : x->client->ops->queued(x->client);
-    consider(k, DEADLINE_CLIENT_SEND, latest(x->client->last_out, x->step_since), t->client_send,
-             waiting > 0, FAULT_CLIENT_SEND_TIMEOUT);
+    consider(k, DEADLINE_CLIENT_SEND,
+             last_take(k, x->client, latest(x->client->last_out, x->step_since), t->client_send,
+                       waiting > 0),
+             t->client_send, waiting > 0, FAULT_CLIENT_SEND_TIMEOUT);
     bool call = is_call(x) && !x->response_done;
     if (call)
         look_at_call(k);
@@ -126,9 +155,11 @@ static void look_at_stream(struct look *k)
     if (!call)
         consider(k, DEADLINE_RESPONSE_IDLE, latest(a->leg->last_in, x->client->last_out),
                  t->response_idle, waiting == 0, FAULT_UP_BODY_TIMEOUT);
+    bool queued = !x->request_done && pump_waiting(&x->request) > 0;
     if (!x->request_done)
-        consider(k, DEADLINE_UPSTREAM_SEND, a->leg->last_out, t->upstream_send,
-                 pump_waiting(&x->request) > 0, FAULT_UP_SEND_TIMEOUT);
+        consider(k, DEADLINE_UPSTREAM_SEND,
+                 last_take(k, a->leg, a->leg->last_out, t->upstream_send, queued), t->upstream_send,
+                 queued, FAULT_UP_SEND_TIMEOUT);
 }
 
 /* A direction must move rate bytes a second while bytes wait, after grace. */
@@ -169,9 +200,13 @@ static void look_at_rates(struct look *k)
 {
     struct exchange *x = k->x;
     const struct min_rate_conf *r = &x->route->settings->min_rate;
-    if (x->response_pump.state != PUMP_IDLE)
-        look_at_rate(k, &x->response_pump, r->response, x->client->bytes_out,
-                     pump_waiting(&x->response_pump) > 0, FAULT_CLIENT_SLOW_READ);
+    struct pump *p = &x->response_pump;
+    if (r->response && p->state != PUMP_IDLE) {
+        bool judged = !p->waiting_since || k->now - p->waiting_since >= r->grace;
+        bool waiting = pump_waiting(p) > 0;
+        look_at_rate(k, p, r->response, waiting && judged ? taken_by(x->client) : 0, waiting,
+                     FAULT_CLIENT_SLOW_READ);
+    }
     if (x->request.state == PUMP_COPY || x->request.state == PUMP_SPLICE)
         look_at_rate(k, &x->request, r->request, x->client->bytes_in, awaits_client(x),
                      FAULT_CLIENT_SLOW_SEND);

@@ -15,6 +15,12 @@ static size_t queued(const struct leg *l)
     return ((const struct leg_h1 *) l)->out.bytes;
 }
 
+static size_t under_way(const struct leg *l)
+{
+    const struct leg_h1 *h = (const struct leg_h1 *) l;
+    return h->conn ? conn_under_way(h->conn) : 0;
+}
+
 static void flush(struct leg *l)
 {
     struct leg_h1 *h = (struct leg_h1 *) l;
@@ -175,6 +181,7 @@ static const struct leg_ops leg_h1_ops = {
     .write_block = leg_h1_write_block,
     .write_end = leg_h1_write_end,
     .queued = queued,
+    .under_way = under_way,
     .flush = flush,
     .tunnel = tunnel,
     .half_close = half_close,

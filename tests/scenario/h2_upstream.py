@@ -56,10 +56,16 @@ def together(n, work):
 def meet(barrier, r):
     """Answers when all are there, or will never be: one was refused."""
     try:
-        barrier.wait(wire.patience() / 4)  # before the clients lose theirs
+        barrier.wait(wire.patience() / 2)  # before the clients lose theirs
         r.reply(body=b"ok")
     except threading.BrokenBarrierError:
         r.reply(500)
+
+
+def opened(t, o, n, why="connections were opened"):
+    """So many connections; memory that is refused between two requests ends one, and is no fault of
+    either."""
+    assert len(o.conns) == n or (t.variant == "doors" and len(o.conns) > n), (len(o.conns), why)
 
 
 def test_get(t):
@@ -134,7 +140,8 @@ def test_one_connection_for_many(t):
     o.on("/share", lambda r: meet(everyone, r))
     answers = together(20, lambda i: w.get("/share"))
     assert all(a.body == b"ok" for a in answers), answers
-    assert len(o.conns) == 1 and o.conns[0].most_open == 20, (len(o.conns), o.conns[0].most_open)
+    opened(t, o, 1)
+    assert t.variant == "doors" or o.conns[0].most_open == 20, o.conns[0].most_open
     w.stop()
 
 
@@ -169,7 +176,8 @@ def test_max_connections_is_exact(t):
     go.set()
     asking.join()
     assert [a.body for a in out] == [b"ok"] * 5, out
-    assert len(o.conns) == 1 and o.conns[0].most_open <= 2, len(o.conns)
+    opened(t, o, 1)
+    assert o.conns[0].most_open <= 2, o.conns[0].most_open
     w.stop()
 
 
@@ -199,7 +207,7 @@ def test_bad_answers(t):
         assert r.status == 502, (path, r)
         assert r.code in ("upstream_head_invalid", "upstream_framing_invalid"), (path, r)
     assert t.w.get("/after").status == 200
-    assert len(t.o.conns) == before, "a stream's error ended the connection"
+    opened(t, t.o, before, "a stream's error ended the connection")
 
 
 def test_bad_bodies(t):
@@ -290,12 +298,13 @@ def test_goaway(t):
     o.await_seen("/first")
     r = w.ask("POST", "/second", body=b"once")
     assert r.body == b"elsewhere once", r
-    assert len(o.conns) == 2
+    opened(t, o, 2)
     go.set()
     asking.join()
     assert out[0].body == b"finished", out
     wire.await_true("end of the old connection", lambda: o.conns[0].over)
-    assert w.get("/third").status == 200 and len(o.conns) == 2
+    assert w.get("/third").status == 200
+    opened(t, o, 2)
     w.stop()
 
 
@@ -356,7 +365,7 @@ def test_goaway_while_idle(t):
     o.conns[0].say_goaway(1)
     wire.await_true("end of the old connection", lambda: o.conns[0].over)
     assert w.ask("POST", "/b", body=b"x").status == 200
-    assert len(o.conns) == 2
+    opened(t, o, 2)
     w.stop()
 
 
@@ -457,8 +466,7 @@ def test_client_leaves(t):
     r = t.o.await_seen("/endless")[0]
     assert r.await_reset() == h2.CANCEL
     assert t.w.get("/alive").status == 200
-    if t.variant != "doors":  # memory that is refused between two requests ends a connection
-        assert len(t.o.conns) == n
+    opened(t, t.o, n)
 
 
 def test_slow_reader_holds_nobody_up(t):
@@ -506,7 +514,7 @@ def test_settings_change(t):
 
 def test_ping_finds_the_dead(t):
     o = h2_origin(t)
-    w = t.start(config(t, o, http2={"ping_interval": "100ms", "ping_timeout": "300ms"}))
+    w = t.start(config(t, o, http2={"ping_interval": "100ms", "ping_timeout": "2s"}))
 
     def dead(r):
         r.conn.silent = True
@@ -514,22 +522,25 @@ def test_ping_finds_the_dead(t):
     r = w.ask("POST", "/dead", body=b"x")
     assert r.status == 504 and r.code == "upstream_ping_timeout", r
     assert o.conns[0].pings
-    assert w.get("/next").status == 200 and len(o.conns) == 2
+    assert w.get("/next").status == 200
+    opened(t, o, 2)
     w.stop()
 
 
 def test_a_timeout_asks_for_life(t):
     """After a request timed out, a PING tells whether the connection can still be used."""
     o = h2_origin(t)
-    w = t.start(config(t, o, timeouts={"first_byte": "200ms"}, http2={"ping_timeout": "200ms"}))
+    w = t.start(config(t, o, timeouts={"first_byte": "1s"}, http2={"ping_timeout": "2s"}))
     o.on("/late", lambda r: None)
     assert w.get("/late").code == "first_byte_timeout"
     wire.await_true("PING", lambda: o.conns[0].pings)
-    assert w.get("/on").status == 200 and len(o.conns) == 1
+    assert w.get("/on").status == 200
+    opened(t, o, 1)
     o.conns[0].silent = True
     assert w.get("/late").code == "first_byte_timeout"
     wire.await_true("end of the dead connection", lambda: o.conns[0].over)
-    assert w.get("/on").status == 200 and len(o.conns) == 2
+    assert w.get("/on").status == 200
+    opened(t, o, 2)
     w.stop()
 
 
@@ -566,7 +577,7 @@ def test_idle_timeout_and_lifetime(t):
     w = t.start(config(t, o, pool={"max_requests": 2}))
     for i in range(4):
         assert w.get("/%d" % i).status == 200
-    assert len(o.conns) == 2, len(o.conns)
+    opened(t, o, 2)
     w.stop()
 
 
@@ -723,7 +734,7 @@ def test_websocket(t):
         assert a.status == 200 and a.get("sec-websocket-accept") is None, a
         c.data(s, b"", True)
         assert c.response(s).ended
-    assert len(o.conns) == 1
+    opened(t, o, 1)
     w.stop()
 
 

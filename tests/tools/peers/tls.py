@@ -166,10 +166,13 @@ def refused(address, **more):
             c.sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             got = c.sock.recv(1000)
             if got:
-                raise AssertionError("served: %r" % got)
-            return "closed"
+                raise AssertionError("served: %r" % wire.Refusals.look(got))
+            why = "closed"
     except OSError as e:
-        return str(e)
+        why = str(e)
+    if "alert" not in why.lower():
+        wire.Refusals.note()  # a door says nothing
+    return why
 
 
 class Origin(origin.Origin):

@@ -5,6 +5,7 @@ one meaning only. Heads are str (latin-1), bodies are bytes. Every wait has a de
 import re
 import select
 import socket
+import ssl
 import threading
 import time
 
@@ -200,13 +201,22 @@ class Stream:
         while self.fill():
             pass
         out, self.buf = self.buf, b""
-        return out
+        return Refusals.look(out)
 
     def readable(self, seconds):
-        """True when bytes or an end come within seconds: to show that nothing comes."""
+        """True when bytes or an end come within seconds: to show that nothing comes. What a door
+        sends instead is noted."""
         if self.buf or self.eof:
             return True
-        return bool(select.select([self.sock], [], [], seconds)[0])
+        if not select.select([self.sock], [], [], seconds)[0]:
+            return False
+        if Refusals.expected and not isinstance(self.sock, ssl.SSLSocket):
+            try:
+                first = self.sock.recv(64, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            except OSError:
+                first = b""
+            Refusals.look(first or b"HTTP/1.1 503 ")
+        return True
 
 
 def length_pieces(stream, n):

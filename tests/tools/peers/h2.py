@@ -40,9 +40,14 @@ class Answer:
         self.fields = Fields()
         self.interims = []
         self.trailers = Fields()
-        self.body = b""
+        self.parts = []  # of the body
         self.ended = False
         self.reset = None  # error code of RST_STREAM
+
+    @property
+    def body(self):
+        self.parts = [b"".join(self.parts)]
+        return self.parts[0]
 
     @property
     def over(self):
@@ -88,6 +93,7 @@ class H2:
         self.next_id = 1
         self.block = None   # (stream, flags, bytes) of HEADERS that CONTINUATION goes on
         self.window_frames = []
+        self.taken = 0      # bytes of bodies
         if greet:
             self.send(PREFACE + frame(SETTINGS, 0, 0, settings(values or {})))
 
@@ -225,7 +231,8 @@ class H2:
             raise WrongBytes("DATA before the head or behind the end")
         if flags & PADDED:
             payload = payload[1:len(payload) - payload[0]]
-        a.body += payload
+        a.parts.append(payload)
+        self.taken += len(payload)
         a.ended = bool(flags & END_STREAM)
         if self.auto and payload:
             self.open_window(len(payload))
@@ -267,9 +274,12 @@ class H2:
             Refusals.note()
 
     def until(self, what, check, *streams):
-        """Reads until check() is true. Ended when the connection or all of streams end before."""
-        until = time.monotonic() + wire.patience() * 3
+        """Reads until check() is true. Ended when the connection or all of streams end before. While
+        bodies go on the deadline does."""
+        until, taken = time.monotonic() + wire.patience() * 3, self.taken
         while not check():
+            if self.taken > taken:
+                until, taken = time.monotonic() + wire.patience() * 3, self.taken
             if streams and all(self.answers[s].over for s in streams):
                 raise Ended("streams %r ended before %s" % (streams, what))
             if time.monotonic() > until:

@@ -85,13 +85,19 @@ class Conn:
         self.thread = None  # that serves it
 
     def send(self, raw):
-        """Writes; False when the other side is gone."""
+        """Writes; False when the other side is gone. What nobody takes waits longer than any reader
+        that has to wait for its turn, and then ends with the connection: not as if it went on."""
         if isinstance(raw, str):
             raw = raw.encode("latin-1")
-        self.sock.settimeout(wire.patience() * 3)
+        self.sock.settimeout(wire.patience() * 12)
         try:
             self.sock.sendall(raw)
             return True
+        except (socket.timeout, TimeoutError):
+            self.origin.violate("nobody takes what is sent (connection %d)" % self.number)
+            self.close()
+            self.ended.set()
+            return False
         except OSError:
             self.ended.set()
             return False

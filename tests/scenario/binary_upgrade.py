@@ -335,7 +335,8 @@ def test_stop_with_an_old_one(t):
 def test_health_is_inherited(t):
     """What checks found holds from the first request on, long before they look again."""
     down = t.address()
-    health = {"type": "tcp", "interval": "1h", "fast_interval": "10ms", "fall": 1, "jitter": 0}
+    health = {"type": "tcp", "interval": "1h", "fast_interval": "10ms", "fall": 1, "jitter": 0,
+              "timeout": "10s"}
     w = start(t, {"upstreams": {"o": {"endpoints": [t.o.address, down],
                                       "health": dict(health, interval="20ms")}}, "admin": {
                                           "address": t.unix()}, "retry": {"tries": 1}})

@@ -23,8 +23,8 @@ def start(t, endpoints, **more):
     upstream = {"endpoints": endpoints, "pool": {"connect_timeout": "300ms"}}
     upstream.update(more.pop("upstream", {}))
     return t.start({"upstreams": {"u": upstream}, "routes": [{"match": {"path": "/*"}, "to": "u"}],
-                    "timeouts": {"first_byte": "500ms", "response_idle": "500ms",
-                                 "upstream_send": "500ms"}, **more},
+                    "timeouts": {"first_byte": "2s", "response_idle": "2s",
+                                 "upstream_send": "2s"}, **more},
                    admin=True)
 
 
@@ -98,7 +98,7 @@ def test_cut_in_the_middle_of_an_answer(t):
 def test_a_check_sees_the_cut(t):
     """With health checks the endpoint is down before a request has to find out."""
     w = start(t, [t.far.address, t.near.address],
-              upstream={"health": {"path": "/", "interval": "200ms", "timeout": "200ms", "fall": 2,
+              upstream={"health": {"path": "/", "interval": "200ms", "timeout": "2s", "fall": 2,
                                    "rise": 1}, "ejection": False})
     def state():
         return w.status()["upstreams"][0]["endpoints"][0]["state"]

@@ -183,7 +183,8 @@ def test_an_upgrade_waits_for_what_is_being_kept(t):
     out, err = p.communicate(timeout=20)
     assert p.returncode == 0 and answers.get(timeout=20), (out, err)
     assert (got(w, "before"), got(w, "held")) == ("before", "held")
-    assert got(w, "late") == ("late" if late.get(timeout=20) else "none")
+    taken = late.get(timeout=20)
+    assert got(w, "late") == ("late" if taken else "none")
 
 
 def test_a_stop_while_a_load_waits(t):

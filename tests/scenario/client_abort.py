@@ -111,10 +111,10 @@ def test_while_waiting_for_a_connection(t):
 
 def test_pipelined_client_leaves(t):
     """The second request of a client that left is not sent."""
+    before = len(t.o.seen("/wait"))
     with t.w.client() as c:
         c.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\nGET /never-sent HTTP/1.1\r\nHost: a\r\n\r\n")
-        before = len(t.o.seen("/wait"))
-        q = t.o.await_seen("/wait", max(1, before))[-1]
+        q = t.o.await_seen("/wait", before + 1)[-1]
         c.reset()
     assert q.conn.ended.wait(20)
     assert t.w.get("/ping").status == 200

@@ -82,26 +82,27 @@ def test_not_told_yet(t):
     """Clients whose answer had begun before the stop were not told that it is the last one: they
     may ask once more at once, and are told then."""
     w = t.simple()
-    gate = threading.Event()
+    gates = [threading.Event() for _ in range(4)]
 
     def halves(conn, req):
         conn.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf")
-        assert gate.wait(60)
+        assert gates[int(req.query)].wait(60)
         conn.send("half")
     t.o.on("/halves", halves)
     clients = [w.client() for _ in range(4)]
     heads = []
-    for c in clients:
-        c.request("GET", "/halves")
+    for i, c in enumerate(clients):
+        c.request("GET", "/halves?%d" % i)
         heads.append(c.head())
     w.terminate()
     await_true("refused", lambda: refused(w))
-    gate.set()
-    for c, r in zip(clients[:3], heads):
+    for c, r, gate in zip(clients[:3], heads, gates):
+        gate.set()
         assert c.finish(r).body == b"halfhalf" and not r.get("connection"), r
         r = c.ask("POST", "/more", body=b"body")
         assert r.status == 200 and r.fields.tokens("connection") == ["close"], r
         c.must_end()
+    gates[3].set()
     assert clients[3].finish(heads[3]).body == b"halfhalf"
     clients[3].must_end()  # it asks nothing, and is not waited for long
     assert w.wait() == 0

@@ -130,7 +130,10 @@ def test_not_tls(t):
         conn.stream.rest()
     plain = t.origin("plain", raw=speaks_http)
     refused(t, plain, "upstream_tls_failed")
-    closes = t.origin("closes", raw=lambda conn: conn.stream.some())
+
+    def closes_behind_the_hello(conn):
+        conn.stream.exactly(int.from_bytes(conn.stream.exactly(5)[3:], "big"))
+    closes = t.origin("closes", raw=closes_behind_the_hello)
     refused(t, closes, "upstream_tls_closed")
 
 

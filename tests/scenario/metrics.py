@@ -38,7 +38,9 @@ def test_requests(t):
     t.w.get("/missing")
     for _ in range(2):
         t.w.get("/fixed")
-    m = figures(t, lambda m: m.value("weir_requests_total") >= 13)
+    m = figures(t, lambda m: m.value("weir_requests_total") >= 13 and
+                m.value("weir_request_duration_seconds_count", route="api") >= 11 and
+                m.value("weir_upstream_requests_total", upstream="origin") >= 11)
     assert m.value("weir_requests_total", route="api", method="GET") == 8, m
     assert m.value("weir_requests_total", route="api", method="POST") == 3
     assert m.value("weir_requests_total", route="fixed") == 2

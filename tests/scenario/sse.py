@@ -8,16 +8,16 @@ from peers.wire import await_true
 
 def begin(t):
     t.o = t.origin()
-    t.step = threading.Semaphore(0)
 
     def events(conn, req):
+        conn.step = threading.Semaphore(0)
         conn.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
                   "Cache-Control: no-cache\r\n"
                   "%s\r\n" % ("Transfer-Encoding: chunked\r\n" if "chunked" in req.path else
                               "Connection: close\r\n"))
         i = 0
         while not conn.stream.readable(0.01):
-            if t.step.acquire(timeout=0.02):
+            if conn.step.acquire(timeout=0.02):
                 event = b"data: event %d\n\n" % i
                 i += 1
                 if "chunked" in req.path:
@@ -36,7 +36,7 @@ def test_each_event_at_once(t):
                 r = c.head()
                 assert r.get("content-type") == "text/event-stream", r
                 for i in range(5):
-                    t.step.release()
+                    t.o.seen(path)[-1].conn.step.release()
                     want = b"data: event %d\n\n" % i
                     assert c.read_at_least(r, len(want)) == want, (strategy, path)
         w.stop()
@@ -87,5 +87,5 @@ def test_not_ended_by_idle_when_configured(t):
         c.request("GET", "/chunked")
         r = c.head()
         assert not c.stream.readable(0.3)
-        t.step.release()
+        t.o.seen("/chunked")[-1].conn.step.release()
         assert c.read_at_least(r, 5).startswith(b"data:")

@@ -18,7 +18,7 @@ def start(t, n, breaker, routes=None, **more):
 
 
 def test_opens_probes_and_closes(t):
-    origins, w = start(t, 1, {})
+    origins, w = start(t, 1, {"open": "3s"})  # longer than what is looked at while it is open
     bad = threading.Event()
     bad.set()
     origins[0].on("/", lambda conn, req: conn.reply(500 if bad.is_set() else 200))
@@ -52,12 +52,12 @@ def test_stays_open_while_probes_fail(t):
 
 
 def test_connections_and_slow_answers_count(t):
-    origins, w = start(t, 1, {})
+    origins, w = start(t, 1, {"open": "30s"})
     origins[0].stop_listening()
     codes = [w.get("/").code for _ in range(6)]
     assert codes == ["connect_refused_by_endpoint"] * 5 + ["breaker_open"], codes
     w.stop()
-    origins, w = start(t, 1, {"slow_over": "1ms", "slow_rate": 100})
+    origins, w = start(t, 1, {"slow_over": "1ms", "slow_rate": 100, "open": "30s"})
     origins[0].on("/", lambda conn, req: (threading.Event().wait(0.02), conn.reply(200)))
     assert [w.get("/").status for _ in range(6)] == [200] * 5 + [503]
 
@@ -98,7 +98,7 @@ def test_by_route(t):
 def test_window_shows_errors_and_timeouts(t):
     """The shares that fallbacks act upon, in /status and /metrics."""
     origins, w = start(t, 1, {"minimum_calls": 1000, "window": "10m"},
-                       timeouts={"first_byte": "200ms"}, retry=False)
+                       timeouts={"first_byte": "2s"}, retry=False)
     go = threading.Event()
     origins[0].on("/500", lambda conn, req: conn.reply(500))
     origins[0].on("/late", lambda conn, req: (go.wait(60), conn.reply(200)))

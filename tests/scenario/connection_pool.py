@@ -370,7 +370,7 @@ def test_closed_while_idle_is_noticed(t):
 
 def test_probe_head(t):
     o = t.origin("probed")
-    w = pooled(t, o, probe="head", probe_path="/health", probe_after="1s")
+    w = pooled(t, o, probe="head", probe_path="/health", probe_after="3s")
     assert w.get("/a").status == 200
     q = o.await_seen("/health")[0]
     assert q.method == "HEAD" and q.conn is o.connections[0], q

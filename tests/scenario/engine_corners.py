@@ -44,10 +44,10 @@ def test_pause_then_upload(t):
 
 def test_late_continue(t):
     """A client that waited for 100 longer than client_body still has client_body to send."""
-    w = t.simple(timeouts={"client_body": "400ms"})
+    w = t.simple(timeouts={"client_body": "1500ms"})
 
     def late(conn, req):
-        conn.stream.readable(1.0)
+        conn.stream.readable(2.0)
         conn.send("HTTP/1.1 100 Continue\r\n\r\n")
         conn.reply(200, body=req.body())
     t.o.on("/late", late)

@@ -279,7 +279,7 @@ def test_stop_in_the_handshake(t):
     """Who is in the middle of it is served once; nobody who stalls there holds up the end."""
     listener = {"address": t.address(), "tls": {"certificates": [t.site.conf()]}}
     w = t.start(weir.one_origin(t.o.address, listeners=[listener, {"address": t.address()}],
-                                timeouts={"handshake": "1s"}), admin=True)
+                                timeouts={"handshake": "5s"}), admin=True)
     assert ask(t, w=w).status == 200
     with w.client() as stalls, w.client() as goes_on, w.client(1) as idle:
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()

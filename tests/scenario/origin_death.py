@@ -119,8 +119,8 @@ def test_one_of_three_stopped(t):
                                      "ejection": {"consecutive": 2, "duration": "1s"}},
                                "alone": {"endpoints": addresses[:1]}},
                  "routes": [{"match": {"path": "/alone"}, "to": "alone",
-                             "timeouts": {"first_byte": "300ms"}},
-                            {"match": {"path": "/*"}, "to": "u", "retry": {"per_try": "300ms"}}]},
+                             "timeouts": {"first_byte": "1s"}},
+                            {"match": {"path": "/*"}, "to": "u", "retry": {"per_try": "1s"}}]},
                 admin=True)
     for i in range(6):
         assert w.get("/warm%d" % i).status == 200

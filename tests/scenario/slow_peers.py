@@ -43,7 +43,7 @@ def test_client_head_is_absolute(t):
 
 
 def test_keepalive(t):
-    w = t.simple(timeouts={"keepalive": "200ms"}, admin={"address": t.address()})
+    w = t.simple(timeouts={"keepalive": "1s"}, admin={"address": t.address()})
     with w.client() as c:
         assert c.get("/a").status == 200
         c.must_end()
@@ -54,7 +54,7 @@ def test_keepalive(t):
 
 
 def test_client_body(t):
-    w = timed(t, client_body="300ms")
+    w = timed(t, client_body="1s")
     with w.client() as c:
         c.send("POST /stalled HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n123")
         r = c.response()
@@ -121,7 +121,7 @@ def test_first_byte(t):
     w = timed(t, first_byte="300ms")
     r = w.get("/never")
     assert r.status == 504 and r.code == "first_byte_timeout", r
-    assert t.o.seen("/never")[-1].conn.ended.wait(20)
+    assert t.o.await_seen("/never")[-1].conn.ended.wait(20)
     assert w.line_for("/never")["reason"] == "first_byte_timeout"
     r = w.ask("POST", "/never", body=b"x" * 1000)
     assert r.status == 504 and r.code == "first_byte_timeout", r
@@ -172,7 +172,7 @@ def test_upstream_send(t):
 
 
 def test_exchange(t):
-    w = timed(t, exchange="400ms")
+    w = timed(t, exchange="1500ms")
     r = w.get("/never")
     assert r.status == 504 and r.code == "exchange_timeout", r
 

@@ -219,7 +219,7 @@ def test_alpn_chooses(t):
 
 
 def test_refusals(t):
-    w = t.start(config(t, [to("one.example", "one")], timeouts={"client_head": "1s"}))
+    w = t.start(config(t, [to("one.example", "one")], timeouts={"client_head": "10s"}))
     line = refused(w, hello("other.example"), "sni_unknown", 112)
     assert line["sni"] == "other.example" and line["route"] == "_none", line
     refused(w, hello("sub.one.example"), "sni_unknown", 112)
@@ -295,7 +295,7 @@ def test_breaker(t):
     address = t.address()
     w = t.start(config(t, [to("one.example", "late")],
                        {"late": {"endpoints": [address], "ejection": False,
-                                 "breaker": {"minimum_calls": 3, "open": "2s", "probes": 2}}}))
+                                 "breaker": {"minimum_calls": 3, "open": "4s", "probes": 2}}}))
     for _ in range(3):
         refused(w, hello(), "connect_refused_by_endpoint", 80)
     refused(w, hello(), "breaker_open", 80)
@@ -335,7 +335,7 @@ def test_broken_endpoint(t):
 
 
 def test_idle(t):
-    w = t.start(config(t, [to("two.example", "two", timeouts={"tunnel_idle": "400ms"})]))
+    w = t.start(config(t, [to("two.example", "two", timeouts={"tunnel_idle": "1s"})]))
     with tls.Client(w.address, "two.example", tls.context(t.ca)) as c:
         assert c.get("/idle").status == 200
         wire.await_true("the end of an idle tunnel", lambda: not c.stream.fill())
@@ -344,7 +344,7 @@ def test_idle(t):
 
 def test_reload_and_stop(t):
     """A tunnel outlives its route; a stop waits for it, as long as it may."""
-    w = t.start(config(t, [to("two.example", "two")], drain="1s"))
+    w = t.start(config(t, [to("two.example", "two")], drain="3s"))
     with tls.Client(w.address, "two.example", tls.context(t.ca)) as c:
         assert c.get("/before").status == 200
 

@@ -274,8 +274,8 @@ class H2:
             Refusals.note()
 
     def until(self, what, check, *streams):
-        """Reads until check() is true. Ended when the connection or all of streams end before. While
-        bodies go on the deadline does."""
+        """Reads until check() is true. Ended when the connection or all of streams end before. The
+        deadline is renewed while bodies come."""
         until, taken = time.monotonic() + wire.patience() * 3, self.taken
         while not check():
             if self.taken > taken:

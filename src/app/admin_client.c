@@ -3,6 +3,8 @@
 #include "app/admin_client.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +12,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file_io.h"
 #include "base/mem.h"
 #include "control/conf_load.h"
@@ -22,6 +25,9 @@
 /* Seconds of silence that are waited for: what is read is there; a change may wait for a disk. */
 #define READ_WAIT 10
 #define CHANGE_WAIT 90
+/* A stream that ended is asked for again. */
+#define FOLLOW_AGAIN (5 * USEC_PER_SEC)
+#define FOLLOW_PAUSE_MS 50
 
 static bool take_config(struct admin_client *c, const char *path, char **token_file)
 {
@@ -79,7 +85,7 @@ bool admin_option(struct admin_options *o, int found, const char *value)
 bool admin_client_init(struct admin_client *c, const struct admin_options *o)
 {
     char *of_config = NULL;
-    *c = (struct admin_client){NULL, NULL};
+    *c = (struct admin_client){0};
     if (o->config && !take_config(c, o->config, &of_config))
         return false;
     const char *env = getenv("WEIR_ADMIN");
@@ -112,23 +118,33 @@ void admin_path_add(struct text *path, struct str s)
     }
 }
 
+/* Says on stderr what is wrong, unless c is quiet. */
+static void __attribute__((format(printf, 2, 3)))
+say(const struct admin_client *c, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    if (!c->quiet)
+        vfprintf(stderr, format, args);
+    va_end(args);
+}
+
 static int dial(const struct admin_client *c)
 {
     struct addr_text t;
     struct addr a;
     const char *why = NULL;
     if (!addr_split(str_c(c->address), 0, &t, &why) || !addr_from_text(&t, &a)) {
-        fprintf(stderr, "%s: %s\n", c->address,
-                why ? why : "an IP address or unix:/path is wanted");
+        say(c, "%s: %s\n", c->address, why ? why : "an IP address or unix:/path is wanted");
         return -1;
     }
     int fd = socket(a.ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd >= 0 && connect(fd, (const struct sockaddr *) &a.ss, a.len) == 0)
         return fd;
-    fprintf(stderr,
-            "%s: %s; is Weir running, with an admin section? --admin, --config or $WEIR_ADMIN say "
-            "where\n",
-            c->address, strerrordesc_np(errno));
+    say(c,
+        "%s: %s; is Weir running, with an admin section? --admin, --config or $WEIR_ADMIN say "
+        "where\n",
+        c->address, strerrordesc_np(errno));
     if (fd >= 0)
         close(fd);
     return -1;
@@ -152,6 +168,8 @@ static bool send_request(const struct admin_client *c, int fd, const char *metho
     text_addf(&t, "%s %s HTTP/1.0\r\nHost: weir\r\n", method, path);
     if (c->token)
         text_addf(&t, "Authorization: Bearer %s\r\n", c->token);
+    if (c->last_event[0])
+        text_addf(&t, "Last-Event-ID: %s\r\n", c->last_event);
     if (body.n)
         text_addf(&t, "Content-Type: application/json\r\nContent-Length: %zu\r\n", body.n);
     text_add(&t, STR("\r\n"));
@@ -231,8 +249,7 @@ static void set_patience(int fd, int seconds)
 
 static bool say_silent(const struct admin_client *c, int seconds, bool change)
 {
-    fprintf(
-        stderr,
+    say(c,
         "%s: no answer within %d s: the server hangs or is stopped; look at its process and its "
         "log%s\n",
         c->address, seconds, change ? "; what was asked for may still be done" : "");
@@ -268,8 +285,8 @@ static bool exchange(const struct admin_client *c, const char *method, const cha
     if (silent)
         return say_silent(c, seconds, seconds == CHANGE_WAIT);
     if (!status)
-        fprintf(stderr, "%s: the connection ended before an answer\n", c->address);
-    else if (status < 200 || status > 299)
+        say(c, "%s: the connection ended before an answer\n", c->address);
+    else if ((status < 200 || status > 299) && !c->quiet)
         say_problem(status, out);
     return status >= 200 && status <= 299;
 }
@@ -289,14 +306,39 @@ bool admin_ask(const struct admin_options *o, const char *method, const char *pa
     return good;
 }
 
-bool admin_client_follow(const struct admin_client *c, const char *path,
+/* A line of the stream, of which the client keeps the id. */
+struct stream {
+    struct admin_client *c;
+    void (*fn)(void *arg, struct str line);
+    void *arg;
+};
+
+static void take_line(void *arg, struct str line)
+{
+    struct stream *s = arg;
+    struct str id = STR("id: ");
+    if (str_starts(line, id))
+        snprintf(s->c->last_event, sizeof s->c->last_event, "%.*s",
+                 STR_ARG(str_sub(line, id.n, line.n)));
+    s->fn(s->arg, line);
+}
+
+void admin_client_follow(struct admin_client *c, const char *path,
                          void (*fn)(void *arg, struct str line), void *arg)
 {
     struct text t = {0};
-    const struct follower f = {fn, arg};
+    struct stream s = {c, fn, arg};
+    const struct follower f = {take_line, &s};
     bool good = exchange(c, "GET", path, STR(""), &t, &f);
+    c->quiet = good; /* it was there: most likely it is soon there again */
+    for (usec_t ended = clock_now(); good && clock_now() - ended < FOLLOW_AGAIN;) {
+        (void) poll(NULL, 0, FOLLOW_PAUSE_MS);
+        t.n = 0;
+        if (exchange(c, "GET", path, STR(""), &t, &f))
+            ended = clock_now();
+    }
+    c->quiet = false;
     if (good)
-        fprintf(stderr, "%s: the stream ended: Weir was stopped or started anew\n", c->address);
+        say(c, "%s: the stream ended, and nobody answers any more: Weir was stopped\n", c->address);
     text_fini(&t);
-    return good;
 }

@@ -23,6 +23,8 @@ struct admin_options {
 
 struct admin_client {
     char *address, *token; /* owned; token NULL: none */
+    char last_event[24];   /* id of a stream's last event, behind which it goes on; empty: none */
+    bool quiet;            /* what goes wrong is not said */
 };
 
 /* Takes what getopt_long found. False: it is none of these. */
@@ -40,9 +42,10 @@ bool admin_client_ask(const struct admin_client *c, const char *method, const ch
 /* The same on a client of its own. */
 bool admin_ask(const struct admin_options *o, const char *method, const char *path, struct str body,
                struct text *out);
-/* Calls fn for each line of a stream's body as it comes, until it ends, which is said. False: no
- * answer, or not with 2xx. */
-bool admin_client_follow(const struct admin_client *c, const char *path,
+/* Calls fn for each line of a stream of events as it comes. Where it ends, as it does when another
+ * process takes over, it is asked for again for some seconds, to go on behind the last event.
+ * Returns when nobody answers any more, which is said. */
+void admin_client_follow(struct admin_client *c, const char *path,
                          void (*fn)(void *arg, struct str line), void *arg);
 /* Appends s as a segment of a path. */
 void admin_path_add(struct text *path, struct str s);

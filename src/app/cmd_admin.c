@@ -354,7 +354,7 @@ static int run_events(int n, char **a, const struct options *o, struct text *pat
     if (n != 0)
         return -1;
     if (admin_client_init(&c, &o->admin))
-        (void) admin_client_follow(&c, "/v1/events", show_event, (void *) (uintptr_t) o);
+        admin_client_follow(&c, "/v1/events", show_event, (void *) (uintptr_t) o);
     admin_client_fini(&c);
     return 1; /* it goes on until it is ended, or cannot */
 }

@@ -439,6 +439,45 @@ def test_tls_sessions_are_resumed(t):
     w.stop()
 
 
+def test_events_go_on(t):
+    """Who watches with weir events goes on watching the process that follows."""
+    w = start(t, {"upstreams": {"o": {"endpoints": [t.o.address]}}, "admin": {"address": t.unix()}})
+    watch = t.spawn([t.weir_path, "events", "--json", "--admin", w.admin], stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE, env={**os.environ, **t.weir_env})
+    told, said = [], []
+    threads = [threading.Thread(target=lambda f=f, l=l: l.extend(iter(f.readline, b"")))
+               for f, l in ((watch.stdout, told), (watch.stderr, said))]
+    for th in threads:
+        th.start()
+
+    def changed(name):
+        """That a route of that name was added is told, once it is heard that one was."""
+        n = 0
+
+        def heard():
+            nonlocal n
+            n += 1
+            t.run("route", "add", json.dumps({"name": "%s%d" % (name, n), "match": "/%s%d" % (
+                name, n), "reply": {}}), "--admin", w.admin)
+            return any(name in x.decode() for x in told)
+        await_true("an event of " + name, heard)
+    changed("before")
+    assert upgrade(t, w)[0] == 0
+    changed("upgraded")
+    old = w.server_pid()
+    os.kill(old, signal.SIGKILL)
+    served_by_another(w, old)
+    changed("restarted")
+    assert not said, said
+    w.stop()
+    assert watch.wait(60) == 1
+    for th in threads:
+        th.join()
+    assert b"nobody answers any more" in b"".join(said), said
+    watch.stdout.close()
+    watch.stderr.close()
+
+
 def mode_of(address):
     return oct(os.stat(address[5:]).st_mode & 0o777)
 

@@ -187,17 +187,24 @@ static void warn_restart(const struct conf_file *running, const struct conf_file
 }
 
 /* The supervisor has the text before any client can see its effect: a crash right after does not
- * bring the old one back. c NULL: refused. */
-static void tell_supervisor(struct server *s, const struct config *c, enum origin o)
+ * bring the old one back. */
+static void hand_over_text(struct server *s, const struct config *c)
 {
-    uint32_t number = (c ? CHANNEL_GOOD : 0) | (o == ORIGIN_SIGNAL ? CHANNEL_ORDERED : 0);
-    struct channel_message m = channel_make(CHANNEL_RELOADED, number, STR(""));
-    int text = c ? config_text_fd(c) : -1;
-    if (c)
-        m.drain = (uint32_t) (c->loaded->file->proxy.drain / USEC_PER_MS) + 1;
+    struct channel_message m = channel_make(CHANNEL_RELOADED, CHANNEL_GOOD, STR(""));
+    int text = config_text_fd(c);
+    m.drain = (uint32_t) (c->loaded->file->proxy.drain / USEC_PER_MS) + 1;
     (void) channel_send(s->start->channel, &m, text);
     if (text >= 0)
         close(text);
+}
+
+/* An order is answered when the new configuration is in use, or refused: whoever is told that Weir
+ * is ready again finds it so. */
+static void answer_order(struct server *s, enum origin o)
+{
+    struct channel_message m = channel_make(CHANNEL_RELOADED, CHANNEL_ORDERED, STR(""));
+    if (o == ORIGIN_SIGNAL)
+        (void) channel_send(s->start->channel, &m, -1);
 }
 
 static void say(const struct server *s, enum origin o, const struct change_list *l,
@@ -256,7 +263,7 @@ static void refuse(struct server *s, enum origin o, const char *who, struct chan
 {
     s->page.figures.refused++;
     out->generation = s->snapshot->generation;
-    tell_supervisor(s, NULL, o);
+    answer_order(s, o);
     say(s, o, NULL, out);
     tell_config(s, o, who, out);
 }
@@ -271,9 +278,10 @@ static void swap(struct server *s, struct config *c, struct snapshot *made, enum
     struct config old = s->config;
     bool stale = s->stale;
     s->config = (struct config){0};
-    tell_supervisor(s, c, o);
+    hand_over_text(s, c);
     put_to_use(s, c, made);
     server_hand_on_new(s);
+    answer_order(s, o);
     server_forget_unnamed(s, s->config.loaded->file);
     if (stale)
         catch_up(s, &old);

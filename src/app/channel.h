@@ -25,7 +25,7 @@ enum channel_kind {
     CHANNEL_GO,         /* to the successor: serve; with the marks of health, if there are any */
     /* server to supervisor */
     CHANNEL_READY,    /* serving; of a successor: able to; text: its version */
-    CHANNEL_RELOADED, /* number: what it came to; good: the new text comes as a memfd, and drain */
+    CHANNEL_RELOADED, /* number: what it is about; good: the new text comes as a memfd, and drain */
     CHANNEL_LISTEN, /* open text; number: how many sockets (at most CHANNEL_SOCKETS); backlog, mode:
                        * as sockets_open */
     CHANNEL_UNLISTEN, /* close text: no longer configured */
@@ -36,8 +36,8 @@ enum channel_kind {
 };
 
 /* Bits of the number of CHANNEL_RELOADED. */
-#define CHANNEL_GOOD 1u    /* the new configuration is in use */
-#define CHANNEL_ORDERED 2u /* it answers CHANNEL_RELOAD; else the server did it by itself */
+#define CHANNEL_GOOD 1u    /* a new configuration is about to be used */
+#define CHANNEL_ORDERED 2u /* it answers CHANNEL_RELOAD, which is over, whatever came of it */
 
 #define CHANNEL_TEXT 256
 #define CHANNEL_SOCKETS 1024u /* of one address: one a worker */

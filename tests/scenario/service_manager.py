@@ -21,7 +21,7 @@ class Manager:
     """Listens where systemd would."""
 
     def __init__(self, t):
-        self.path = os.path.join(t.dir, "notify")
+        self.path = os.path.join(t.make_dir("manager"), "notify")
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(self.path)
         self.socket.settimeout(wire.patience(None))

@@ -36,10 +36,9 @@ static usec_t latest(usec_t a, usec_t b)
     return a > b ? a : b;
 }
 
-/* What the peer itself has taken of the bytes of a leg. */
-static uint64_t taken_by(const struct leg *l)
+static uint64_t arrived(struct leg *l)
 {
-    return l->bytes_out - (l->ops->under_way ? l->ops->under_way(l) : 0);
+    return l->ops->arrived ? l->ops->arrived(l) : l->bytes_out;
 }
 
 /* When the peer last took a byte, while some wait: the kernel, which may hold megabytes of a slow
@@ -47,14 +46,14 @@ static uint64_t taken_by(const struct leg *l)
  * silence is seen that much late. */
 static usec_t last_take(struct look *k, struct leg *l, usec_t since, usec_t span, bool waits)
 {
-    usec_t last = latest(since, l->last_taken), from = last;
-    if (!waits || !span || !l->ops->under_way)
+    usec_t last = latest(since, l->last_arrival), from = last;
+    if (!waits || !span || !l->ops->arrived)
         return last;
     if (k->now >= last + span / 4) {
-        uint64_t taken = taken_by(l);
-        if (!l->last_taken || taken != l->taken)
-            last = l->last_taken = k->now;
-        l->taken = taken;
+        uint64_t has_arrived = arrived(l);
+        if (!l->last_arrival || has_arrived != l->had_arrived)
+            last = l->last_arrival = k->now;
+        l->had_arrived = has_arrived;
         from = k->now;
     }
     if (from + span / 4 < k->next)
@@ -204,7 +203,7 @@ static void look_at_rates(struct look *k)
     if (r->response && p->state != PUMP_IDLE) {
         bool judged = !p->waiting_since || k->now - p->waiting_since >= r->grace;
         bool waiting = pump_waiting(p) > 0;
-        look_at_rate(k, p, r->response, waiting && judged ? taken_by(x->client) : 0, waiting,
+        look_at_rate(k, p, r->response, waiting && judged ? arrived(x->client) : 0, waiting,
                      FAULT_CLIENT_SLOW_READ);
     }
     if (x->request.state == PUMP_COPY || x->request.state == PUMP_SPLICE)

@@ -26,14 +26,14 @@ static size_t some_wait(const struct leg *l)
     return 1000;
 }
 
-static size_t under_way(const struct leg *l)
+static uint64_t arrived(struct leg *l)
 {
     (void) l;
     usec_t now = kit.x.now < ends ? kit.x.now : ends;
-    return HELD - (size_t) ((now - START) * speed / USEC_PER_SEC);
+    return (now - START) * speed / USEC_PER_SEC;
 }
 
-static const struct leg_ops tells = {.queued = some_wait, .under_way = under_way};
+static const struct leg_ops tells = {.queued = some_wait, .arrived = arrived};
 static const struct leg_ops tells_not = {.queued = some_wait};
 
 /* Either side's answer or request is on its way; a peer takes a byte a second for so long. */

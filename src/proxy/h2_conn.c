@@ -356,6 +356,11 @@ static bool pull(struct h2_conn *c)
     return true;
 }
 
+uint64_t h2_conn_arrived(const struct h2_conn *c)
+{
+    return c->written - conn_under_way(c->conn);
+}
+
 /* Writes out. False: the kernel takes no more now, or the connection broke. */
 static bool write_out(struct h2_conn *c)
 {
@@ -367,6 +372,7 @@ static bool write_out(struct h2_conn *c)
         return false;
     n -= c->out.bytes;
     c->last_out = loop_now(c->worker->loop);
+    c->written += n;
     struct stats *stats = c->worker->stats;
     counter_add(c->upstream ? &stats->bytes_upstream_out : &stats->bytes_client_out, n);
     return true;

@@ -77,7 +77,10 @@ struct h2_conn {
     enum fault fault;  /* why the connection ends by our will; FAULT_OK */
     uint64_t unread;   /* decoded bytes of a header block that no stream takes */
     usec_t head_since; /* a header block is incomplete since then; 0: none is */
-    usec_t last_out;   /* when out was last empty or shrank */
+    usec_t last_out;   /* when out was last empty or shrank, or bytes were seen to arrive */
+    usec_t asked;      /* whether they do */
+    uint64_t written;  /* bytes that the kernel was given */
+    uint64_t arrived;  /* of these, when that was last asked */
     usec_t last_in;    /* when the last byte came */
     int32_t last_id;   /* highest stream that the peer opened */
     /* Streams on which the peer has nothing more to say, the latest of them, in a ring: those that
@@ -113,6 +116,8 @@ void h2_conn_fini(struct h2_conn *c);
 void h2_conn_feed(struct h2_conn *c, struct block *b, const char *p, size_t n);
 /* Events of the conn; also to be called with 0 to try again after memory was refused. */
 void h2_conn_event(struct h2_conn *c, unsigned events);
+/* How many bytes the peer itself has taken (conn_under_way). */
+uint64_t h2_conn_arrived(const struct h2_conn *c);
 /* Something was queued: it leaves at the end of the turn. */
 void h2_conn_wrote(struct h2_conn *c);
 /* DATA came or was taken: gives the connection credit for what is not withheld. */

@@ -99,8 +99,10 @@ static struct due look(const struct h2_session *h)
     const struct timeouts_conf *t = &c->worker->snapshot->settings.timeouts;
     if (c->head_since)
         sooner(&d, c->head_since, t->client_head, FAULT_CLIENT_HEAD_TIMEOUT);
-    if (c->out.bytes)
+    if (c->out.bytes) {
         sooner(&d, c->last_out, t->client_send, FAULT_CLIENT_SEND_TIMEOUT);
+        sooner(&d, c->asked > c->last_out ? c->asked : c->last_out, t->client_send / 4, FAULT_OK);
+    }
     if (!c->n_streams)
         sooner(&d, h->idle_since, c->greeted ? t->keepalive : t->client_head,
                c->greeted ? FAULT_CLIENT_IDLE_TIMEOUT : FAULT_CLIENT_HEAD_TIMEOUT);
@@ -122,9 +124,26 @@ void h2_session_end(struct h2_session *h)
     h2_conn_wrote(&h->h2);
 }
 
+/* The kernel takes nothing for long while it holds megabytes for a slow reader: see deadline.c. */
+static void look_for_arrivals(struct h2_session *h)
+{
+    struct h2_conn *c = &h->h2;
+    if (!c->out.bytes || !c->worker->snapshot || c->dead)
+        return;
+    usec_t pause = c->worker->snapshot->settings.timeouts.client_send / 4, now = now_of(h);
+    if (!pause || now < c->last_out + pause || now < c->asked + pause)
+        return;
+    uint64_t arrived = h2_conn_arrived(c);
+    if (arrived != c->arrived)
+        c->last_out = now;
+    c->arrived = arrived;
+    c->asked = now;
+}
+
 void h2_session_timer(struct h2_session *h)
 {
     struct h2_conn *c = &h->h2;
+    look_for_arrivals(h);
     struct due d = look(h);
     if (d.at <= now_of(h) && d.fault != FAULT_OK) {
         if (d.fault == FAULT_CLIENT_IDLE_TIMEOUT) {

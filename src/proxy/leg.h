@@ -36,8 +36,9 @@ struct leg_ops {
     enum fault (*write_end)(struct leg *l, const struct fields *trailers);
     /* Bytes queued that the kernel has not taken. */
     size_t (*queued)(const struct leg *l);
-    /* Bytes that the kernel has taken and the peer has not. NULL: nobody knows. */
-    size_t (*under_way)(const struct leg *l);
+    /* How many bytes the peer itself has taken, from any beginning: the kernel, which is asked, may
+     * hold megabytes for it. NULL: bytes_out is all that is known. */
+    uint64_t (*arrived)(struct leg *l);
     /* Writes what is queued now, not after the run queue. NULL: nothing ever waits here. */
     void (*flush)(struct leg *l);
     /* From now on bytes are passed as they are, both ways. */
@@ -76,8 +77,8 @@ struct leg {
     struct fields *trailers;      /* received, after IO_EOF of read_block; NULL: none */
     uint64_t bytes_in, bytes_out; /* wire bytes of this message */
     usec_t last_in, last_out;     /* when the last bytes moved */
-    uint64_t taken;               /* of bytes_out by the peer, when its kernel was last asked */
-    usec_t last_taken;            /* when that had changed; 0: never asked */
+    uint64_t had_arrived;         /* when that was last asked */
+    usec_t last_arrival;          /* when it had changed; 0: never asked */
     size_t low;                   /* want_drain is answered at this many queued bytes */
     size_t ahead;                 /* bytes that the peer may send without being read */
     size_t uncredited;            /* bytes that came and were not given back by taken */

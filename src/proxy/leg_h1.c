@@ -15,10 +15,10 @@ static size_t queued(const struct leg *l)
     return ((const struct leg_h1 *) l)->out.bytes;
 }
 
-static size_t under_way(const struct leg *l)
+static uint64_t arrived(struct leg *l)
 {
-    const struct leg_h1 *h = (const struct leg_h1 *) l;
-    return h->conn ? conn_under_way(h->conn) : 0;
+    const struct leg_h1 *h = (struct leg_h1 *) l;
+    return l->bytes_out - (h->conn ? conn_under_way(h->conn) : 0);
 }
 
 static void flush(struct leg *l)
@@ -181,7 +181,7 @@ static const struct leg_ops leg_h1_ops = {
     .write_block = leg_h1_write_block,
     .write_end = leg_h1_write_end,
     .queued = queued,
-    .under_way = under_way,
+    .arrived = arrived,
     .flush = flush,
     .tunnel = tunnel,
     .half_close = half_close,

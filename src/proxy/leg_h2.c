@@ -20,6 +20,20 @@ static size_t queued(const struct leg *l)
     return h->out.bytes + unsent; /* a frame that is still to be made counts as a byte */
 }
 
+/* What the connection's peer takes is counted for a stream while the stream could send more: one
+ * whose peer gives it no credit does not live of others. */
+static uint64_t arrived(struct leg *l)
+{
+    struct leg_h2 *h = (struct leg_h2 *) l;
+    if (leg_h2_is_shut(h))
+        return l->bytes_out + h->arrivals;
+    uint64_t seen = h2_conn_arrived(h->c);
+    if (nghttp2_session_get_stream_remote_window_size(h->c->ng, h->id) > 0)
+        h->arrivals += seen - h->arrivals_seen;
+    h->arrivals_seen = seen;
+    return l->bytes_out + h->arrivals;
+}
+
 static void tunnel(struct leg *l)
 {
     struct leg_h2 *h = (struct leg_h2 *) l;
@@ -121,6 +135,7 @@ static const struct leg_ops leg_h2_ops = {
     .write_block = leg_h2_write_block,
     .write_end = leg_h2_write_end,
     .queued = queued,
+    .arrived = arrived,
     .tunnel = tunnel,
     .half_close = half_close,
     .gone = gone,
@@ -139,6 +154,7 @@ static const struct leg_ops leg_h2_up_ops = {
     .write_block = leg_h2_write_block,
     .write_end = leg_h2_write_end,
     .queued = queued,
+    .arrived = arrived,
     .tunnel = tunnel,
     .half_close = half_close,
     .gone = gone,

@@ -40,6 +40,8 @@ struct leg_h2 {
     size_t kept;              /* client side: what c->replays has of this leg */
     size_t excess;            /* client side: what c->excess has of this leg */
     size_t coming;            /* client side: what the upstream may send without being read */
+    uint64_t arrivals;        /* bytes of the connection that arrived while the stream had credit */
+    uint64_t arrivals_seen;   /* of h2_conn_arrived when it was last asked */
     uint64_t left;            /* of Content-Length; LENGTH_NONE: not said */
     struct h2_reader reader;
     struct fields trailer_fields;

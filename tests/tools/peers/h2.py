@@ -9,6 +9,7 @@ import time
 import hpack
 
 from . import wire
+from .client import Client
 from .wire import Deadline, Ended, Fields, Refusals, WrongBytes
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -69,8 +70,9 @@ class H2:
     """One connection. auto: acknowledges and opens windows by itself. tls: a context that offers
     h2, for a connection over TLS to the name sni."""
 
-    def __init__(self, address, values=None, greet=True, auto=True, tls=None, sni=None):
-        self.sock = wire.connect(address)
+    def __init__(self, address, values=None, greet=True, auto=True, tls=None, sni=None,
+                 receive_buffer=None):
+        self.sock = Client(address, receive_buffer).sock
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls:
             self.sock.settimeout(wire.patience())

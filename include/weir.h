@@ -49,8 +49,8 @@ typedef struct weir_options {
     void (*log)(void *arg, int level, const char *line); /* process-wide; NULL: stderr */
     void *log_arg;
     /* Each change of what is served and of the endpoints' states (weir/event.h), when it is in use.
-     * On the instance's main thread, which it must not hold up: not to be answered by a call that
-     * changes, stops or frees the instance. NULL: nobody hears. */
+     * On the instance's main thread, which it must not hold up: of the instance's functions it may
+     * call those of any thread, as weir_update_weights. NULL: nobody hears. */
     void (*on_event)(void *arg, const weir_event *e);
     void *event_arg;
 } weir_options;

@@ -11,7 +11,7 @@ typedef enum weir_event_kind {
     WEIR_EVENT_SETTINGS, /* of the whole, such as the order of routes */
     WEIR_EVENT_LISTENER, /* an address that is served */
     WEIR_EVENT_UPSTREAM, /* named proxy-ID: a weir_proxy */
-    WEIR_EVENT_ENDPOINT, /* added, removed, another weight: proxy-ID/ADDRESS */
+    WEIR_EVENT_ENDPOINT, /* added, removed, other weight, addresses: proxy-ID/ADDRESS */
     WEIR_EVENT_ROUTE,    /* named by its pattern */
     WEIR_EVENT_STATE     /* of an endpoint, at most a second old */
 } weir_event_kind;

@@ -292,6 +292,7 @@ static void swap(struct server *s, struct config *c, struct snapshot *made, enum
     out->generation = made->generation;
     record(s, o, who);
     server_tell(s, o, who, &l, out);
+    engine_look_at_states(s->engine);
     config_fini(&old);
     arena_fini(&a);
 }

@@ -101,7 +101,8 @@ static void routes_and_addresses(void **state)
     assert_int_equal(count(&h, WEIR_EVENT_ROUTE, "/comes/*", "added"), 1);
     assert_int_equal(count(&h, WEIR_EVENT_ROUTE, "proxy-", "added"), 1);
     assert_int_equal(count(&h, WEIR_EVENT_UPSTREAM, "proxy-", "added"), 1);
-    assert_int_equal(h.n, 3);
+    assert_int_equal(count(&h, WEIR_EVENT_ENDPOINT, "/127.0.0.1:9", "added"), 1);
+    assert_int_equal(h.n, 4);
     forget(&h);
     assert_true(weir_serve(w, two)); /* the route for fetches is the same, too */
     assert_int_equal(h.n, 0);
@@ -113,6 +114,7 @@ static void routes_and_addresses(void **state)
     assert_true(weir_serve(w, one));
     assert_int_equal(count(&h, WEIR_EVENT_ROUTE, "/comes/*", "removed"), 1);
     assert_int_equal(count(&h, WEIR_EVENT_UPSTREAM, "proxy-", "removed"), 1);
+    assert_int_equal(count(&h, WEIR_EVENT_ENDPOINT, "/127.0.0.1:9", "removed"), 1);
     assert_false(pthread_equal(h.thread, pthread_self()));
     weir_mux_free(one);
     weir_mux_free(two);
@@ -173,6 +175,94 @@ static void weights_and_states(void **state)
     assert_false(h.mistaken);
 }
 
+static int first(void *arg, const weir_candidate *c, size_t n, uint64_t hash)
+{
+    (void) arg, (void) c, (void) n, (void) hash;
+    return 0;
+}
+
+/* Weights that were updated stay, and are told once, whoever chooses. */
+static void weights_stay(void **state)
+{
+    (void) state;
+    static struct heard h = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    weir_endpoint both[] = {{"127.0.0.1:9", 1}, {"127.0.0.1:8", 2}};
+    weir_balancer b = {.size = sizeof b, .select = first};
+    weir_proxy_options o = {.size = sizeof o, .endpoints = both, .n_endpoints = 2, .balancer = &b};
+    weir_proxy *p = weir_proxy_new(&o);
+    weir_mux *mux = weir_mux_new();
+    weir_mux_proxy(mux, "/*", p);
+    weir *w = telling(&h, mux);
+    const weir_weight v[] = {{"127.0.0.1:9", 5}, {"127.0.0.1:9", 7}, {"no:1", 3}};
+    weir_update_weights(w, p, v, 3);
+    wait_for(&h, WEIR_EVENT_ENDPOINT, "127.0.0.1:9", "weight 1 -> 7");
+    forget(&h);
+    weir_mux_func(mux, "/more", echo, NULL);
+    assert_true(weir_serve(w, mux));
+    assert_int_equal(h.n, 1);
+    weir_update_weights(w, p, v + 1, 1);
+    assert_true(weir_listen(w, "127.0.0.2:0"));
+    assert_int_equal(h.n, 2);
+    weir_stop(w, 10);
+    weir_update_weights(w, p, v, 1);
+    wait_for(&h, WEIR_EVENT_ENDPOINT, "127.0.0.1:9", "weight 7 -> 5");
+    weir_update_weights(w, p, v, 2);
+    weir_mux_free(mux);
+    weir_proxy_free(p);
+    weir_free(w);
+    assert_false(h.mistaken);
+}
+
+/* What hears of a change may make one that any thread may make: it is told next. */
+struct reacting {
+    struct heard heard; /* first */
+    weir *w;
+    weir_proxy *p;
+};
+
+static void react(void *arg, const weir_event *e)
+{
+    struct reacting *r = arg;
+    const weir_weight half = {"127.0.0.1:9", 0.5};
+    on_event(arg, e);
+    if (e->kind == WEIR_EVENT_ROUTE && r->w)
+        weir_update_weights(r->w, r->p, &half, 1);
+}
+
+static void changes_on_hearing(void **state)
+{
+    (void) state;
+    static struct reacting r = {.heard.lock = PTHREAD_MUTEX_INITIALIZER};
+    weir_options o = {.size = sizeof o, .workers = 1, .on_event = react, .event_arg = &r};
+    weir_proxy_options of = {.size = sizeof of, .target = "http://127.0.0.1:9"};
+    weir_mux *mux = weir_mux_new();
+    r.p = weir_proxy_new(&of);
+    r.w = weir_new(&o);
+    weir_mux_proxy(mux, "/*", r.p);
+    weir_mux_func(mux, "/own", echo, NULL);
+    assert_true(weir_serve(r.w, mux));
+    wait_for(&r.heard, WEIR_EVENT_ENDPOINT, "127.0.0.1:9", "weight 1 -> 0.5");
+    assert_int_equal(count(&r.heard, WEIR_EVENT_ROUTE, "", "added"), 2);
+    weir_mux_free(mux);
+    weir_proxy_free(r.p);
+    weir_free(r.w);
+    assert_false(r.heard.mistaken);
+}
+
+/* A program that was compiled before there was on_event. */
+static void older_programs(void **state)
+{
+    (void) state;
+    weir_options o = {.size = offsetof(weir_options, on_event), .foreign_loop = 1};
+    o.on_event = (void (*)(void *, const weir_event *))(uintptr_t) 1; /* not its memory */
+    weir *w = weir_new(&o);
+    weir_mux *mux = weir_mux_new();
+    weir_mux_func(mux, "/", echo, NULL);
+    assert_true(weir_serve(w, mux));
+    weir_mux_free(mux);
+    weir_free(w);
+}
+
 static void foreign_loops(void **state)
 {
     (void) state;
@@ -192,9 +282,9 @@ static void foreign_loops(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(routes_and_addresses),
-        cmocka_unit_test(handlers),
-        cmocka_unit_test(weights_and_states),
+        cmocka_unit_test(routes_and_addresses), cmocka_unit_test(handlers),
+        cmocka_unit_test(weights_and_states),   cmocka_unit_test(weights_stay),
+        cmocka_unit_test(changes_on_hearing),   cmocka_unit_test(older_programs),
         cmocka_unit_test(foreign_loops),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,8 @@
  * 2. w->served is the configuration that w->snapshot was built from. Its texts lie in itself, in
  *    w->mux and in w->listening, which live as long.
  * 3. Events are told after the change is in use. */
+#include <stdio.h>
+
 #include "app/embed_instance.h"
 #include "base/mem.h"
 #include "control/change.h"
@@ -97,30 +99,17 @@ static uint32_t *weights_now(const struct upstream *u)
 /* Events of those that are others than before. */
 static void tell_weights(struct weir *w, const struct upstream *u, const uint32_t *before)
 {
-    struct arena a;
-    struct change_list l;
-    arena_init(&a, NULL, SIZE_MAX);
-    change_list_init(&l, &a);
-    l.v = conf_alloc(&a, u->n_endpoints * sizeof *l.v);
+    char from[32], to[32];
     for (uint32_t i = 0; i < u->n_endpoints; i++) {
-        const struct endpoint *e = u->endpoints[i];
-        uint32_t now = atomic_load(&e->weight);
+        uint32_t now = atomic_load(&u->endpoints[i]->weight);
         if (now == before[i])
             continue;
-        struct change_field *f = conf_alloc(&a, sizeof *f);
-        *f = (struct change_field){.path = STR("weight"),
-                                   .from = arena_printf(&a, "%g", before[i] / 1000.0),
-                                   .to = arena_printf(&a, "%g", now / 1000.0)};
-        l.v[l.n++] =
-            (struct change){CHANGE_ENDPOINT,
-                            CHANGE_CHANGED,
-                            arena_printf(&a, "%.*s/%.*s", STR_ARG(u->name), STR_ARG(e->address)),
-                            f,
-                            1,
-                            1};
+        snprintf(from, sizeof from, "%g", before[i] / 1000.0);
+        snprintf(to, sizeof to, "%g", now / 1000.0);
+        engine_tell_endpoint(
+            w->engine, u->endpoints[i],
+            (struct change_field){.path = STR("weight"), .from = str_c(from), .to = str_c(to)});
     }
-    engine_tell_changes(w->engine, &l);
-    arena_fini(&a);
 }
 
 /* ---- what is served ------------------------------------------------------------------------ */

@@ -93,6 +93,9 @@ void engine_begin_events(struct engine *e);
 void engine_end_events(struct engine *e);
 /* One event for each change in l, which are in use. */
 void engine_tell_changes(struct engine *e, const struct change_list *l);
+/* One event of a field of an endpoint that is another than before, of what no configuration says:
+ * weights that were updated, addresses of a name. */
+void engine_tell_endpoint(struct engine *e, const struct endpoint *endpoint, struct change_field f);
 /* Adds an event for each endpoint whose state is another than at the look before. The engine does
  * it each second; who puts endpoints to use does it once more, so that no change is missed. */
 void engine_look_at_states(struct engine *e);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* engine_events.c: what changes becomes events, of which features hear: what differs between two
- * configurations, and states of endpoints that are others than a second ago. States are made by
+ * configurations, addresses that names mean, and states of endpoints that are others than a second
+ * ago. States are made by
  * workers, checks and the resolver alike, so they are looked at, in one place.
  * Invariants:
  * 1. states has the endpoints of the last look that were not retired, and names that are constant.
@@ -9,6 +10,36 @@
 #include "base/mem.h"
 #include "control/admin.h"
 #include "control/events.h"
+#include "upstream/moved.h"
+
+/* ---- addresses ----------------------------------------------------------------------------- */
+
+static struct str list_of(struct arena *a, const struct endpoint_addrs *set)
+{
+    struct text t = {0};
+    char one[ADDR_TEXT_MAX];
+    text_add(&t, STR("["));
+    for (uint32_t i = 0; i < set->n; i++) {
+        size_t n = addr_print(&set->a[i], one);
+        text_addf(&t, "%s%.*s", i ? ", " : "", (int) n, one);
+    }
+    text_add(&t, STR("]"));
+    struct str list = arena_str(a, text_str(&t));
+    text_fini(&t);
+    return list;
+}
+
+static void moved(void *arg, const struct endpoint *e, const struct endpoint_addrs *was,
+                  const struct endpoint_addrs *is)
+{
+    struct arena a;
+    arena_init(&a, NULL, SIZE_MAX);
+    engine_tell_endpoint(arg, e,
+                         (struct change_field){.path = STR("addresses"),
+                                               .from = list_of(&a, was),
+                                               .to = list_of(&a, is)});
+    arena_fini(&a);
+}
 
 /* ---- life ---------------------------------------------------------------------------------- */
 
@@ -23,6 +54,7 @@ void engine_begin_events(struct engine *e)
     e->events = events_new((uint64_t) (clock_wall() / (int64_t) USEC_PER_MS) << 10);
     e->teller.tell = tell_features;
     events_subscribe(e->events, &e->teller);
+    upstream_registry_hear_moved(e->registry, (struct moved_hearer){moved, e});
 }
 
 void engine_end_events(struct engine *e)
@@ -55,6 +87,16 @@ void engine_tell_changes(struct engine *e, const struct change_list *l)
     }
     text_fini(&words);
     text_fini(&json);
+}
+
+void engine_tell_endpoint(struct engine *e, const struct endpoint *endpoint, struct change_field f)
+{
+    char *name =
+        mem_printf("%.*s/%.*s", STR_ARG(endpoint->upstream_name), STR_ARG(endpoint->address));
+    struct change c = {CHANGE_ENDPOINT, CHANGE_CHANGED, str_c(name), &f, 1, 1};
+    struct change_list l = {.v = &c, .n = 1, .cap = 1};
+    engine_tell_changes(e, &l);
+    mem_free(name);
 }
 
 /* ---- states -------------------------------------------------------------------------------- */

@@ -1,20 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* api_events.c: what happens, as server-sent events. A reader that is slow misses what the ring
- * could not keep, never more, and is told how many those are; Last-Event-ID goes on behind what it
- * has seen. */
+/* api_events.c: what happens, as server-sent events. A reader that keeps up hears of each, however
+ * many come at once; one that is slow misses what the ring could not keep, never more, and is told
+ * how many those are. Last-Event-ID goes on behind what it has seen.
+ * Invariants:
+ * 1. seen is the id of the last event that was written or is in late.
+ * 2. late holds events of one turn: a reader that does not read holds no more than one burst. */
 #include <inttypes.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "control/api.h"
 #include "control/events.h"
+#include "net/loop.h"
 #include "proxy/driver.h"
+
+#define LATE_MOST (32u << 20) /* bytes: what a reload of a hundred thousand routes has to say */
+#define LATE_PIECE 65536u     /* bytes written at a time */
 
 struct reader {
     struct event_subscriber subscriber; /* first */
     struct exchange *x;
     struct events *events;
-    uint64_t seen; /* the id of the last one written */
+    uint64_t seen;
+    struct chain late; /* what came in one turn, which the ring may not keep until it is written */
+    usec_t late_turn;  /* loop_now of that */
     bool greeted;
     bool stranger; /* it goes on from an id that is none of ours, and was not told yet */
 };
@@ -23,13 +32,8 @@ static void reader_drop(void *p)
 {
     struct reader *r = p;
     events_leave(&r->subscriber);
+    chain_clear(&r->late, &r->x->worker->buffers);
     mem_free(r);
-}
-
-static void tell(struct event_subscriber *s, const struct event *e)
-{
-    (void) e;
-    exchange_wake(((struct reader *) (void *) s)->x);
 }
 
 /* The event's object, with what all of them have in front. */
@@ -45,6 +49,29 @@ static void put_event(const struct event *e, struct text *out)
     text_add(out, STR("\n\n"));
 }
 
+/* Without room for it the reader goes on from the ring. */
+static void keep(struct reader *r, const struct event *e)
+{
+    struct worker *w = r->x->worker;
+    struct text t = {0};
+    put_event(e, &t);
+    if (chain_copy(&r->late, &w->buffers, text_str(&t))) {
+        r->seen = e->id;
+        r->late_turn = loop_now(w->loop);
+    }
+    text_fini(&t);
+}
+
+static void tell(struct event_subscriber *s, const struct event *e)
+{
+    struct reader *r = (struct reader *) (void *) s;
+    bool keeps_up = r->greeted && !r->stranger && e->id == r->seen + 1;
+    bool burst = r->late.bytes == 0 || r->late_turn == loop_now(r->x->worker->loop);
+    if (keeps_up && burst && r->late.bytes < LATE_MOST)
+        keep(r, e);
+    exchange_wake(r->x);
+}
+
 /* What was missed: so many, or, behind a number of an earlier process, nobody knows. */
 static void put_gap(const struct reader *r, uint64_t lost, struct text *out)
 {
@@ -58,6 +85,12 @@ static void put_gap(const struct reader *r, uint64_t lost, struct text *out)
 static enum io put(struct exchange *x, void *arg, struct chain *out)
 {
     struct reader *r = arg;
+    if (r->late.bytes && chain_move(out, &r->late, LATE_PIECE, &x->worker->buffers))
+        return IO_OK;
+    if (r->late.bytes) {
+        memory_wait(x);
+        return IO_AGAIN;
+    }
     const struct event *e = events_next(r->events, r->seen);
     struct text t = {0};
     uint64_t lost = e ? e->id - r->seen - 1 : 0;

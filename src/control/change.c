@@ -262,15 +262,16 @@ static struct str endpoint_name(struct diff *d, struct str upstream, struct str 
     return arena_printf(d->out->arena, "%.*s/%.*s", STR_ARG(upstream), STR_ARG(address));
 }
 
-static void diff_endpoints(struct diff *d, struct str name, const struct upstream_conf *old,
-                           const struct upstream_conf *now)
+/* Upstreams that were not there or are gone had or have none. */
+static void diff_endpoints(struct diff *d, struct str name, const struct schema_list *old,
+                           const struct schema_list *now)
 {
     struct map was = {0};
-    const struct endpoint_conf *e = old->endpoints.items;
-    for (size_t i = 0; i < old->endpoints.n; i++)
+    const struct endpoint_conf *e = old->items;
+    for (size_t i = 0; i < old->n; i++)
         map_set(&was, e[i].address, (void *) &e[i]);
-    e = now->endpoints.items;
-    for (size_t i = 0; i < now->endpoints.n; i++) {
+    e = now->items;
+    for (size_t i = 0; i < now->n; i++) {
         const struct endpoint_conf *before = map_remove(&was, e[i].address);
         struct pair p = {(const char *) before, (const char *) &e[i], NULL, NULL};
         if (before && schema_equal(&endpoint_schema, before, &e[i]))
@@ -280,27 +281,30 @@ static void diff_endpoints(struct diff *d, struct str name, const struct upstrea
         if (before)
             diff_object(d, c, &endpoint_schema, p, NULL);
     }
-    e = old->endpoints.items;
-    for (size_t i = 0; i < old->endpoints.n; i++) {
+    e = old->items;
+    for (size_t i = 0; i < old->n; i++) {
         if (map_remove(&was, e[i].address))
             note(d, CHANGE_ENDPOINT, CHANGE_REMOVED, endpoint_name(d, name, e[i].address));
     }
     map_fini(&was);
 }
 
+/* old NULL: it is new; now NULL: it is gone. */
 static void diff_upstream(struct diff *d, struct str name, const struct upstream_conf *old,
                           const struct upstream_conf *now)
 {
     static const char *const apart[] = {"endpoints", NULL};
-    if (old && schema_equal(&upstream_schema, old, now))
+    static const struct schema_list none = {0};
+    if (old && now && schema_equal(&upstream_schema, old, now))
         return;
-    struct change *c = note(d, CHANGE_UPSTREAM, old ? CHANGE_CHANGED : CHANGE_ADDED, name);
+    enum change_what what = !old ? CHANGE_ADDED : !now ? CHANGE_REMOVED : CHANGE_CHANGED;
+    struct change *c = note(d, CHANGE_UPSTREAM, what, name);
     struct pair p = {(const char *) old, (const char *) now, NULL, NULL};
-    if (!old)
-        return;
-    diff_object(d, c, &upstream_schema, p, apart);
-    settle(d, c);
-    diff_endpoints(d, name, old, now);
+    if (old && now) {
+        diff_object(d, c, &upstream_schema, p, apart);
+        settle(d, c);
+    }
+    diff_endpoints(d, name, old ? &old->endpoints : &none, now ? &now->endpoints : &none);
 }
 
 static void diff_upstreams(struct diff *d)
@@ -314,8 +318,9 @@ static void diff_upstreams(struct diff *d)
     for (size_t i = 0; i < now->n; i++)
         diff_upstream(d, now->names[i], map_remove(&was, now->names[i]), &v[i]);
     for (size_t i = 0; i < old->n; i++) {
-        if (map_remove(&was, old->names[i]))
-            note(d, CHANGE_UPSTREAM, CHANGE_REMOVED, old->names[i]);
+        const struct upstream_conf *gone = map_remove(&was, old->names[i]);
+        if (gone)
+            diff_upstream(d, old->names[i], gone, NULL);
     }
     map_fini(&was);
 }

@@ -71,7 +71,9 @@ static void test_each_kind(void **state)
         "endpoint shop/10.0.0.2:80: changed: weight 1 -> 3\n"
         "endpoint shop/10.0.0.9:80: added\n"
         "upstream new: added\n"
+        "endpoint new/10.0.0.3:80: added\n"
         "upstream api: removed\n"
+        "endpoint api/10.0.0.3:80: removed\n"
         "route shop: changed: timeouts.first_byte 1m -> 5s\n"
         "route new: added\n"
         "route api: removed\n");

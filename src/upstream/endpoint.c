@@ -192,6 +192,28 @@ void endpoint_pool_conf(struct endpoint *e, struct pool_conf *out)
     pthread_mutex_unlock(&e->lock);
 }
 
+void upstream_registry_hear_moved(struct upstream_registry *r, struct moved_hearer hearer)
+{
+    r->hearer = hearer;
+}
+
+static bool same_addrs(const struct endpoint_addrs *x, const struct endpoint_addrs *y)
+{
+    bool same = x->n == y->n;
+    for (uint32_t i = 0; same && i < x->n; i++)
+        same = addr_equal(&x->a[i], &y->a[i]);
+    return same;
+}
+
+/* Not under a lock: nobody but the resolver's loop replaces the sets. */
+static void tell_moved(struct endpoint *e, const struct endpoint_addrs *was,
+                       const struct endpoint_addrs *is)
+{
+    const struct moved_hearer *h = &e->registry->hearer;
+    if (h->moved && !atomic_load(&e->retired) && !same_addrs(was, is))
+        h->moved(h->arg, e, was, is);
+}
+
 void endpoint_set_ips(struct endpoint *e, const struct ip *ips, size_t n)
 {
     struct upstream_registry *r = e->registry;
@@ -215,9 +237,11 @@ void endpoint_set_ips(struct endpoint *e, const struct ip *ips, size_t n)
     pthread_mutex_unlock(&e->lock);
     atomic_store(&e->resolve_failed, false);
     registry_change_end(r);
-    mem_free(old);
-    if (!old)
+    if (old)
+        tell_moved(e, old, set);
+    else
         endpoint_tell_all(e);
+    mem_free(old);
 }
 
 uint32_t endpoint_addr_at(struct endpoint *e, uint32_t at, struct addr *out)

@@ -7,6 +7,7 @@
 #define WEIR_UPSTREAM_REGISTRY_H
 
 #include "base/map.h"
+#include "upstream/moved.h"
 #include "upstream/pool.h"
 #include "upstream/upstream.h"
 
@@ -30,6 +31,7 @@ struct upstream_registry {
     bool *taken;                  /* numbers that names have */
     uint32_t n_taken;             /* room in taken */
     usec_t feedback_last;         /* when feedback was taken last */
+    struct moved_hearer hearer;   /* the main thread's */
     pthread_mutex_t joining;      /* of workers; nothing else is locked while it is held */
     struct pool_worker **workers; /* n_workers, NULL while not running */
     struct turn_bell *bells;      /* n_workers */

@@ -362,19 +362,11 @@ def test_events(t):
 
 
 def events_after(w, id_, n):
-    """The first n events, as (id, event, data)."""
-    out = []
+    """The first n events behind that id."""
     with client.Client(w.admin) as c:
-        c.request("GET", "/v1/events", [("Last-Event-ID", id_)], host="weir")
-        r, text = c.head(), b""
-        while len(out) < n:
-            text += next(r.pieces)
-            *whole, text = text.split(b"\n\n")
-            for one in whole:
-                f = dict(x.split(": ", 1) for x in one.decode().splitlines() if x[0] != ":")
-                if f:
-                    out.append((int(f.get("id", 0)), f["event"], json.loads(f["data"])))
-    return out[:n]
+        s = client.events(c, ("Last-Event-ID", id_))
+        assert next(s) is None
+        return [next(s) for _ in range(n)]
 
 
 def test_events_go_on(t):
@@ -414,7 +406,29 @@ def test_each_change_is_told(t):
     assert events_counted(w)["route"] == before["route"] + 1201, "1,200 came and one went"
     gap, oldest, *_ = events_after(w, "0", 1000)
     assert gap[1] == "gap" and oldest[1] == "route", (gap, oldest)
+    with client.Client(w.admin) as c:  # who listens already hears of all
+        s = client.events(c)
+        assert next(s) is None
+        w.reload(w.with_config(routes=many[:9] + [{**x, "reply": {"body": "new"}}
+                                                  for x in many[9:]]),
+                 lambda: w.get("/told9").body == b"new")
+        heard = [next(s) for _ in range(1 + 1191)]
+    assert [e[1] for e in heard] == ["config"] + ["route"] * 1191, heard
+    assert [e[0] for e in heard] == list(range(heard[0][0], heard[0][0] + 1192)), heard
+    assert [e[2]["name"] for e in heard[1:]] == ["told%d" % i for i in range(9, 1200)], heard
     w.stop()
+
+
+def test_states_from_the_first(t):
+    """The state of one that came a moment ago is told, however soon it is another."""
+    with client.Client(t.w.admin) as c:
+        s = client.events(c)
+        assert next(s) is None
+        t.api("PUT", "/v1/upstreams/u/endpoints/127.0.0.1:9", {"weight": 1})
+        t.api("POST", "/v1/upstreams/u/endpoints/127.0.0.1:9/drain")
+        states = (e[2] for e in s if e[1] == "state" and "127.0.0.1:9" in e[2]["endpoint"])
+        assert next(states)["text"] == "endpoint u/127.0.0.1:9: up -> drained"
+        t.api("DELETE", "/v1/upstreams/u/endpoints/127.0.0.1:9")
 
 
 def kill_server(t):

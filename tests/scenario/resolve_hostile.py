@@ -5,7 +5,7 @@ is not asked more often because it says so."""
 import struct
 import time
 
-from peers import dns, wire
+from peers import client, dns, wire
 from peers.dns import A, CNAME, NXDOMAIN, TRUNCATED
 
 NEEDS_HOOKS = True
@@ -39,12 +39,14 @@ def begin(t):
     t.second_ip = "127.0.13.%d" % (int(port) % 250 + 1)
     t.second = t.origin("second", "%s:%s" % (t.second_ip, port))
     t.means, t.ttl, t.mode = t.host, 0, None
+    t.dns_name = "name.test:" + port
     t.dns = dns.Dns(t.host, lambda q: answers(t, q))
     t.origins.append(t.dns)
     t.w = t.start({"listeners": [{"address": t.address()}],
-                   "upstreams": {"u": {"endpoints": ["name.test:" + port],
+                   "upstreams": {"u": {"endpoints": [t.dns_name],
                                        "pool": {"max_requests": 1}}},
-                   "routes": [{"match": {"path": "/*"}, "to": "u"}], "workers": 1},
+                   "routes": [{"match": {"path": "/*"}, "to": "u"}], "workers": 1,
+                   "admin": {"address": t.unix()}},
                   env={"WEIR_DNS": t.dns.address})
     wire.await_true("the first origin", lambda: served_by(t) == "first")
 
@@ -122,6 +124,20 @@ def test_thousands_of_addresses(t):
     t.mode = None
     wire.await_true("what is good again",
                     lambda: served_by(t) == ("first" if t.means == t.host else "second"), 60)
+
+
+def test_moves_are_told(t):
+    """Other addresses of a name are a change of its endpoint."""
+    port = t.dns_name.split(":")[1]
+    with client.Client(t.w.admin) as c:
+        told = client.events(c)
+        assert next(told) is None
+        was, t.means = t.means, t.second_ip if t.means == t.host else t.host
+        moved = next(e[2] for e in told if e[1] == "endpoint" and "addresses" in e[2]["text"]
+                     and e[2]["text"].endswith("-> [%s:%s]" % (t.means, port)))
+    assert moved["name"] == "u/" + t.dns_name, moved
+    assert moved["text"] == "endpoint u/%s: changed: addresses [%s:%s] -> [%s:%s]" % (
+        t.dns_name, was, port, t.means, port), moved
 
 
 def test_no_time_to_live(t):

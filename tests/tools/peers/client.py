@@ -2,6 +2,7 @@
 """A raw HTTP/1.x client: sends what it is told, byte by byte if need be, and reads answers
 strictly."""
 
+import json
 import re
 import socket
 import struct
@@ -246,3 +247,15 @@ def wait_listening(address, timeout=20.0, alive=None):
             if time.monotonic() > until:
                 raise wire.Deadline("nobody listens on %s: %s" % (address, e))
             time.sleep(0.01)
+
+
+def events(c, *fields):
+    """What the admin API's stream tells c, as (id, event, data); first None, when it has begun."""
+    c.request("GET", "/v1/events", fields, host="weir")
+    r, text = c.head(), b""
+    while True:
+        text += next(r.pieces)
+        *whole, text = text.split(b"\n\n")
+        for one in whole:
+            f = dict(x.split(": ", 1) for x in one.decode().splitlines() if x[0] != ":")
+            yield (int(f.get("id", 0)), f["event"], json.loads(f["data"])) if f else None

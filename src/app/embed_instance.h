@@ -17,7 +17,7 @@ struct served {
 struct weir {
     struct engine *engine;
     struct snapshot *snapshot; /* in use; one holder */
-    struct served *served;     /* what it was built from; NULL: nothing yet */
+    struct served *served;     /* what it was built from; NULL: nothing yet, or nobody hears */
     struct weir_mux *mux;      /* what is served */
     struct sockets listening;  /* addresses; their descriptors have been handed to workers */
     struct feature_set features;

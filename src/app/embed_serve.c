@@ -2,8 +2,9 @@
 /* embed_serve.c: what an instance serves and where, how it is changed, and who is told.
  * Invariants:
  * 1. Every snapshot names all addresses of listening: no listener is closed by weir_serve.
- * 2. w->served is the configuration that w->snapshot was built from. Its texts lie in itself, in
- *    w->mux and in w->listening, which live as long.
+ * 2. w->served is the configuration that w->snapshot was built from, kept where somebody hears what
+ *    the next one changes. Its texts lie in itself, in w->mux and in w->listening, which live as
+ *    long.
  * 3. Events are told after the change is in use. */
 #include <stdio.h>
 
@@ -134,6 +135,10 @@ static bool use(struct weir *w, weir_mux *mux, char **why)
     if (w->snapshot)
         snapshot_drop(w->snapshot);
     w->snapshot = made;
+    if (!w->options.on_event) { /* a kilobyte a route, for nobody */
+        served_free(now);
+        return true;
+    }
     w->served = now;
     tell_served(w, old);
     served_free(old);

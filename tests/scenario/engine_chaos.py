@@ -92,13 +92,13 @@ KINDS = ("plain", "plain", "chunked", "interims", "close", "extra", "cut", "rese
 SIZES = (0, 1, 1000, 17000, 70000, 400000)
 
 
-def one_request(dice, kind, path, size):
+def one_request(dice, kind, path, size, sizes):
     """The bytes of a request and where it may be cut."""
     if kind == "switch":
         return make_request("GET", path, [("Connection", "Upgrade"), ("Upgrade", "dice")])
     if kind not in ("early", "half-upload") and dice.random() < 0.5:
         return make_request("GET", path)
-    body = body_for("/up", dice.choice(SIZES[1:]) if size else 1)
+    body = body_for("/up", dice.choice(sizes[1:]) if size else 1)
     method = dice.choice(("POST", "PUT"))
     if dice.random() < 0.4:
         return make_request(method, path, [("Transfer-Encoding", "chunked")],
@@ -108,14 +108,15 @@ def one_request(dice, kind, path, size):
 
 def act(t, w, number, wrong):
     dice = random.Random(number)
+    sizes = SIZES[:3] if t.variant == "onebyte" else SIZES
     for i in range(t.rounds):
         c = Client(w.address)
         try:
             for j in range(dice.randint(1, 4)):
                 kind = dice.choice(KINDS)
-                size = dice.choice(SIZES[:3] if t.variant == "onebyte" else SIZES)
+                size = dice.choice(sizes)
                 path = "/%s/%d/%d-%d-%d" % (kind, size, number, i, j)
-                raw = one_request(dice, kind, path, size)
+                raw = one_request(dice, kind, path, size, sizes)
                 fate = dice.random()
                 if fate < 0.1:  # ends in the middle of the request
                     c.send(raw[:dice.randrange(len(raw))])

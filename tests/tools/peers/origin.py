@@ -77,7 +77,9 @@ class Conn:
 
     def __init__(self, origin, sock, number):
         self.origin, self.sock, self.number = origin, sock, number
-        self.stream = wire.Stream(sock)
+        # What it waits for may be due when a test is over; that a body does not come is its
+        # client's to say.
+        self.stream = wire.Stream(sock, origin.idle)
         self.requests = []
         self.open = True
         self.tunnel = False

@@ -196,7 +196,7 @@ class Origin(origin.Origin):
             conn.sock.settimeout(wire.patience() * 3)
             conn.sock = self.context.wrap_socket(conn.sock, server_side=True,
                                                  suppress_ragged_eofs=False)
-            conn.stream = wire.Stream(conn.sock)
+            conn.stream = wire.Stream(conn.sock, self.idle)
         except OSError as e:
             with self.changed:
                 self.failed.append(str(e))

@@ -128,10 +128,11 @@ def body_kind(fields):
 
 
 class Stream:
-    """A socket with a read buffer and deadlines."""
+    """A socket with a read buffer and deadlines. limit: seconds that a wait may take where nobody
+    says another time; None: as long as any."""
 
-    def __init__(self, sock):
-        self.sock = sock
+    def __init__(self, sock, limit=None):
+        self.sock, self.limit = sock, limit
         self.buf = b""
         self.eof = False
         self.was_reset = False
@@ -141,7 +142,7 @@ class Stream:
         """Reads once. False at the end (FIN or RST)."""
         if self.eof:
             return False
-        until = time.monotonic() + (patience() if timeout is None else timeout)
+        until = time.monotonic() + (self.limit or patience() if timeout is None else timeout)
         while True:
             left = until - time.monotonic()
             if left <= 0:

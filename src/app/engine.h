@@ -9,7 +9,6 @@
 
 #include <pthread.h>
 
-#include "base/map.h"
 #include "control/change.h"
 #include "control/events.h"
 #include "control/snapshot.h"
@@ -59,7 +58,6 @@ struct engine {
     struct features_running features;
     struct events *events;          /* of configuration and endpoints; features hear of each */
     struct event_subscriber teller; /* which tells them */
-    struct map states;              /* of endpoints, by name, at the last look */
     struct route_names names;
     struct worker_shared shared;
     bool pin, foreign;

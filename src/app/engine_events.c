@@ -4,8 +4,8 @@
  * ago. States are made by
  * workers, checks and the resolver alike, so they are looked at, in one place.
  * Invariants:
- * 1. states has the endpoints of the last look that were not retired, and names that are constant.
- */
+ * 1. endpoint.told is its state at the last look, a constant name; NULL: retired, or not looked at
+ *    yet. */
 #include "app/engine.h"
 #include "base/mem.h"
 #include "control/admin.h"
@@ -61,7 +61,6 @@ void engine_end_events(struct engine *e)
 {
     events_leave(&e->teller);
     events_free(e->events);
-    map_fini(&e->states);
 }
 
 /* ---- configurations ------------------------------------------------------------------------ */
@@ -101,42 +100,30 @@ void engine_tell_endpoint(struct engine *e, const struct endpoint *endpoint, str
 
 /* ---- states -------------------------------------------------------------------------------- */
 
-struct look {
-    struct engine *e;
-    struct map now;
-};
-
-static void tell(struct engine *e, struct str name, const char *was, const char *is)
+static void tell(struct engine *e, const struct endpoint *of, const char *was, const char *is)
 {
     struct text words = {0}, json = {0};
-    text_addf(&words, "endpoint %.*s: %s -> %s", STR_ARG(name), was, is);
+    char *name = mem_printf("%.*s/%.*s", STR_ARG(of->upstream_name), STR_ARG(of->address));
+    text_addf(&words, "endpoint %s: %s -> %s", name, was, is);
     text_add(&json, STR("{\"endpoint\":"));
-    text_add_json(&json, name);
+    text_add_json(&json, str_c(name));
     text_addf(&json, ",\"from\":\"%s\",\"to\":\"%s\"}", was, is);
     events_add(e->events, EVENT_STATE, text_str(&words), text_str(&json));
     text_fini(&words);
     text_fini(&json);
+    mem_free(name);
 }
 
 static void look_at(void *arg, struct endpoint *endpoint)
 {
-    struct look *l = arg;
-    if (atomic_load_explicit(&endpoint->retired, memory_order_relaxed))
-        return;
-    const char *is = admin_endpoint_state(endpoint);
-    char *name =
-        mem_printf("%.*s/%.*s", STR_ARG(endpoint->upstream_name), STR_ARG(endpoint->address));
-    const char *was = map_get(&l->e->states, str_c(name));
-    if (was && strcmp(was, is) != 0)
-        tell(l->e, str_c(name), was, is);
-    map_set(&l->now, str_c(name), (void *) (uintptr_t) is);
-    mem_free(name);
+    bool retired = atomic_load_explicit(&endpoint->retired, memory_order_relaxed);
+    const char *was = endpoint->told, *is = retired ? NULL : admin_endpoint_state(endpoint);
+    endpoint->told = is;
+    if (was && is && strcmp(was, is) != 0)
+        tell(arg, endpoint, was, is);
 }
 
 void engine_look_at_states(struct engine *e)
 {
-    struct look l = {.e = e};
-    upstream_registry_each(e->registry, look_at, &l);
-    map_fini(&e->states);
-    e->states = l.now;
+    upstream_registry_each(e->registry, look_at, e);
 }

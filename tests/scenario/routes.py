@@ -159,7 +159,7 @@ def test_nested_inherits(t):
                              "routes": [{"name": "b", "match": {"path": "/a/never"}}]}]})
     r = w.get("/a/never")
     assert r.status == 504 and r.code == "first_byte_timeout", r
-    assert o.seen("/a/never")[0].get("x-from") == "a"
+    assert o.await_seen("/a/never")[0].get("x-from") == "a"
     assert w.line_for("/a/never")["route"] == "b"
 
 

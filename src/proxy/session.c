@@ -17,8 +17,8 @@
 #include "proxy/listener.h"
 #include "proxy/preface.h"
 
+#define LINGER_BYTES (64u * 1024)
 #define LINGER_TIME (2 * USEC_PER_SEC)
-#define LINGER_READS 64            /* of 16 KiB, then the other connections get their turn */
 #define STOPPING_WAIT USEC_PER_SEC /* for a request that may be the last, when Weir stops */
 
 static void session_free(void *p)
@@ -52,26 +52,22 @@ void session_close(struct session *s, bool reset)
     worker_check_drained(s->worker);
 }
 
-/* Reads and drops what the peer still sends after our close, so that no reset overtakes the answer
- * (RFC 9112 9.6), for 2 s at most. Not for so many bytes at most: one that sends fast has megabytes
- * under way before it can know of the answer. */
+/* Reads and drops what the peer still sends after our close, so that no reset
+ * overtakes the answer (RFC 9112 9.6): 64 KiB or 2 s at most. */
 static void session_linger(struct session *s)
 {
-    char sink[16384];
+    char sink[4096];
     size_t n;
-    usec_t now = loop_now(s->worker->loop);
-    for (int i = 0; i < LINGER_READS; i++) {
-        enum io io = now < s->linger_until ? conn_read(&s->conn, sink, sizeof(sink), &n) : IO_EOF;
-        if (io != IO_OK && io != IO_AGAIN) {
+    for (;;) {
+        enum io io = conn_read(&s->conn, sink, sizeof(sink), &n);
+        if (io == IO_AGAIN)
+            return;
+        s->drained += (uint32_t) n;
+        if (io != IO_OK || s->drained > LINGER_BYTES) {
             session_close(s, false);
             return;
         }
-        if (io == IO_AGAIN) {
-            timer_set(s->worker->loop, &s->timer, s->linger_until);
-            return;
-        }
     }
-    timer_set(s->worker->loop, &s->timer, now + USEC_PER_MS);
 }
 
 /* The memory door is shut: this answer, and the end. */
@@ -223,10 +219,6 @@ static void session_timer(struct timer *t)
         handshake_timeout(s);
         return;
     }
-    if (s->state == SESSION_LINGER) {
-        session_linger(s);
-        return;
-    }
     if (s->state == SESSION_SNIFF)
         counter_add(&s->worker->stats->faults[FAULT_CLIENT_HEAD_TIMEOUT], 1);
     if (s->state == SESSION_IDLE)
@@ -365,7 +357,8 @@ void session_resume(struct session *s, bool keep)
         return;
     }
     s->state = SESSION_LINGER;
-    s->linger_until = loop_now(w->loop) + LINGER_TIME;
+    s->drained = 0;
     conn_shutdown_write(&s->conn);
+    timer_set(w->loop, &s->timer, loop_now(w->loop) + LINGER_TIME);
     session_linger(s);
 }

@@ -39,13 +39,13 @@ struct session {
     union {
         struct exchange *x;    /* while SESSION_BUSY */
         struct h2_session *h2; /* while SESSION_H2 */
-        usec_t linger_until;   /* in SESSION_LINGER */
     };
     struct announced *announced; /* what a PROXY header said beyond the peer; NULL: nothing */
     struct handshake *handshake; /* while SESSION_HANDSHAKE */
     uint32_t charged;            /* bytes, for TLS */
     struct block *in;            /* bytes read beyond the last message (pipelining); NULL: none */
     uint32_t in_at;              /* offset of the first of them */
+    uint32_t drained;            /* bytes dropped in SESSION_LINGER */
     struct timer timer;          /* keep-alive, linger, and the exchange's deadlines */
     struct list_node node;       /* worker->session_list */
 };

@@ -3,10 +3,9 @@
 origin, and what RFC 9112 allows is served. Each bad request is followed by a smuggled one."""
 
 import queue
-import select
 import threading
 
-from peers.wire import Deadline, WrongBytes, await_true, patience
+from peers.wire import Deadline, WrongBytes, await_true
 
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: evil.example\r\n\r\n"
 TOKEN = set(b"!#$%&'*+-.^_`|~0123456789"
@@ -481,32 +480,6 @@ def test_error_close_lingers(t):
             r = c.response()
             assert r.status == 400 and r.complete, r
             assert r.fields.tokens("connection") == ["close"], r
-
-
-def test_early_answer_arrives(t):
-    """A client that reads only when it has sent all is not cut off while it sends, whatever the
-    kernel had of its body when the answer came."""
-    t.not_in("onebyte", "what is lingered for is a matter of megabytes")
-    go = threading.Event()
-
-    def early(conn, req):
-        go.wait(60)
-        conn.send("HTTP/1.1 403 No\r\nContent-Length: 3\r\n\r\nno\n")
-        conn.reset()
-    t.o.on("/early", early)
-    for _ in range(5):
-        with t.w.client() as c:
-            go.clear()
-            c.send("POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 64000000\r\n\r\n")
-            c.sock.setblocking(False)
-            n = 0
-            while select.select([], [c.sock], [], 0.3)[1]:  # what all kernels hold, and Weir
-                n += c.sock.send(bytes(65536))
-            c.sock.settimeout(patience())
-            go.set()
-            c.sock.sendall(bytes(64000000 - n))
-            r = c.response()
-            assert r.status == 403 and r.body == b"no\n", r
 
 
 def test_error_close_ends(t):

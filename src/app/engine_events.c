@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* engine_events.c: what changes becomes events, of which features hear: what differs between two
  * configurations, addresses that names mean, and states of endpoints that are others than a second
- * ago. States are made by
- * workers, checks and the resolver alike, so they are looked at, in one place.
+ * ago. States are made by workers, checks and the resolver alike, so they are looked at, in one
+ * place.
  * Invariants:
  * 1. endpoint.told is its state at the last look, a constant name; NULL: retired, or not looked at
  *    yet. */

@@ -94,8 +94,9 @@ void engine_tell_changes(struct engine *e, const struct change_list *l);
 /* One event of a field of an endpoint that is another than before, of what no configuration says:
  * weights that were updated, addresses of a name. */
 void engine_tell_endpoint(struct engine *e, const struct endpoint *endpoint, struct change_field f);
-/* Adds an event for each endpoint whose state is another than at the look before. The engine does
- * it each second; who puts endpoints to use does it once more, so that no change is missed. */
+/* Adds an event for each endpoint whose state is another than at the look before, and for what it
+ * was in between. The engine does it each second; who puts endpoints to use does it once more, so
+ * that no change is missed. */
 void engine_look_at_states(struct engine *e);
 /* The main worker alone uses s (the admin page), built from engine_inputs too: the holds of the
  * other workers and of the caller are let go. */

@@ -5,7 +5,9 @@
  * place.
  * Invariants:
  * 1. endpoint.told is its state at the last look, a constant name; NULL: retired, or not looked at
- *    yet. */
+ *    yet.
+ * 2. What an endpoint was only between two looks is told by the counts of its changes:
+ *    endpoint.told_changes has those of the last look. */
 #include "app/engine.h"
 #include "base/mem.h"
 #include "control/admin.h"
@@ -114,13 +116,50 @@ static void tell(struct engine *e, const struct endpoint *of, const char *was, c
     mem_free(name);
 }
 
+/* How often e became that since the look before. */
+static uint32_t times(const struct endpoint *e, enum endpoint_change c)
+{
+    return atomic_load(&e->changes[c]) - e->told_changes[c];
+}
+
+/* Tells how often e was something else and was it no more (or the other way round) between was and
+ * is. */
+static void tell_brief(struct engine *engine, const struct endpoint *e, const char *was,
+                       const char *is)
+{
+    static const struct {
+        const char *state;
+        enum endpoint_change begin, end;
+        bool shows; /* whatever the endpoint is beside that */
+    } kinds[] = {{"down", CHANGE_DOWN, CHANGE_UP, true},
+                 {"ejected", CHANGE_EJECTED, CHANGE_RETURNED, false},
+                 {"drained", CHANGE_DRAINED, CHANGE_UNDRAINED, false}};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        const char *state = kinds[i].state;
+        bool began = strcmp(was, state) == 0;
+        const char *other = !began ? was : strcmp(is, state) != 0 ? is : "up";
+        uint32_t begun = times(e, kinds[i].begin), ended = times(e, kinds[i].end);
+        uint32_t n = begun < ended ? begun : ended;
+        if (!kinds[i].shows && strcmp(other, "up") != 0)
+            continue;
+        for (; n > 0; n--) {
+            tell(engine, e, began ? state : other, began ? other : state);
+            tell(engine, e, began ? other : state, began ? state : other);
+        }
+    }
+}
+
 static void look_at(void *arg, struct endpoint *endpoint)
 {
     bool retired = atomic_load_explicit(&endpoint->retired, memory_order_relaxed);
     const char *was = endpoint->told, *is = retired ? NULL : admin_endpoint_state(endpoint);
     endpoint->told = is;
+    if (was && is)
+        tell_brief(arg, endpoint, was, is);
     if (was && is && strcmp(was, is) != 0)
         tell(arg, endpoint, was, is);
+    for (int i = 0; i < ENDPOINT_CHANGES; i++)
+        endpoint->told_changes[i] = atomic_load(&endpoint->changes[i]);
 }
 
 void engine_look_at_states(struct engine *e)

@@ -128,6 +128,7 @@ struct endpoint {
     struct link_pool **pools;      /* one a worker, made on first use by that worker */
     void *resolve;                 /* the main thread's watch */
     const char *told;              /* the main thread's: the state that subscribers know; or NULL */
+    uint32_t told_changes[ENDPOINT_CHANGES]; /* counts at that look; the main thread's */
     /* Read by every worker, written when something changed; by way of the functions below. */
     _Atomic uint32_t weight;              /* thousandths: weight 1 is 1000 */
     _Atomic uint32_t share;               /* thousandths of weight that are in force */

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 
-from peers import wire
+from peers import client, wire
 
 FAST = {"interval": "50ms", "timeout": "2s"}  # none is that slow, however busy the machine is
 SILENT = dict(FAST, timeout="500ms")  # where it is the time that fails
@@ -52,6 +52,29 @@ def test_http_down_and_up(t):
     assert 'weir_health_checks_total{upstream="u",endpoint="%s",result="passed"}' \
         % origins[0].address in m, m
     assert all("/healthz" not in x["path"] for x in w.access()), "checks are not in the access log"
+
+
+def test_each_state_is_told(t):
+    """However short it was."""
+    origins, w = start(t, 1, {"path": "/healthz", "interval": "10ms", "rise": 1, "fall": 1},
+                       admin={"address": t.unix()})
+    n = 0
+
+    def alternate(conn, req):
+        nonlocal n
+        n += 1
+        conn.reply(500 if n % 2 and n < 40 else 200)
+    with client.Client(w.admin) as c:
+        told = client.events(c)
+        assert next(told) is None
+        origins[0].on("/healthz", alternate)
+        texts = (e[2]["text"].split(": ")[1] for e in told if e[1] == "state")
+        for i in range(40):
+            assert next(texts) == ("down -> up" if i % 2 else "up -> down"), i
+    wire.await_true("more checks", lambda: n >= 50)
+    counted = {dict(labels)["kind"]: v for (name, labels), v in w.metrics().items()
+               if name == "weir_events_total"}
+    assert counted["state"] == 40, counted
 
 
 def test_http_request(t):

@@ -173,11 +173,17 @@ static void fill_standard_places(void)
         close(fd);
 }
 
-int main(int argc, char **argv)
+/* What was printed must have arrived: a script reads it. */
+static int end(int status)
 {
-    fill_standard_places();
-    (void) signal(SIGCHLD, SIG_DFL); /* ignored, as some parents leave it, no child's end is seen */
-    tls_use_base_memory();
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    fputs("weir: standard output: not all could be written; is its disk full?\n", stderr);
+    return status ? status : 1;
+}
+
+static int run(int argc, char **argv)
+{
     struct str name = str_c(argc > 1 ? argv[1] : "");
     if (name.n == 0) {
         print_usage(stderr);
@@ -204,4 +210,12 @@ int main(int argc, char **argv)
     if (status == 2)
         fprintf(stderr, "'weir %s --help' says more.\n", c->name);
     return status;
+}
+
+int main(int argc, char **argv)
+{
+    fill_standard_places();
+    (void) signal(SIGCHLD, SIG_DFL); /* ignored, as some parents leave it, no child's end is seen */
+    tls_use_base_memory();
+    return end(run(argc, argv));
 }

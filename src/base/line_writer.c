@@ -174,6 +174,22 @@ static bool wait_turn(struct line_writer *w)
     return go_on;
 }
 
+/* What nobody will write any more. */
+static void say_lost(struct line_writer *w)
+{
+    size_t lines = 0;
+    for (unsigned i = 0; i < w->n; i++) {
+        for (struct str run; (run = line_ring_peek(&w->rings[i])).n > 0;) {
+            for (size_t at = 0; at < run.n; at++)
+                lines += run.p[at] == '\n';
+            line_ring_take(&w->rings[i], run.n);
+        }
+    }
+    if (lines)
+        log_error("line_writer.lost", "%s: %zu line%s could not be written before the end",
+                  target_name(w), lines, lines == 1 ? "" : "s");
+}
+
 static void *run(void *arg)
 {
     struct line_writer *w = arg;
@@ -185,6 +201,7 @@ static void *run(void *arg)
     usec_t last = clock_now() + LAST_WORDS;
     while (!drain(w) && !w->failing && clock_now() < last)
         poll(NULL, 0, 10);
+    say_lost(w);
     return NULL;
 }
 

@@ -17,8 +17,8 @@ struct line_writer *line_writer_new(struct str path, unsigned n, size_t cap, siz
 struct line_ring *line_writer_ring(struct line_writer *w, unsigned i);
 /* Any thread: opens path anew within 50 ms (log rotation); what is open stays when that fails. */
 void line_writer_reopen(struct line_writer *w);
-/* After the producers ended: writes what is left (for a pipe or terminal: at most 2 s), ends the
- * thread, frees. */
+/* After the producers ended: writes what is left (for a pipe or terminal: at most 2 s), says how
+ * many lines it could not, ends the thread, frees. */
 void line_writer_free(struct line_writer *w);
 
 #endif

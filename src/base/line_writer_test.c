@@ -313,6 +313,29 @@ static void test_reopen_of_the_same(void **state)
     close(reader);
 }
 
+static void note_lost(void *arg, enum log_level level, const char *line)
+{
+    if (level == LOG_ERROR && strstr(line, "/dev/full: 3 lines could not be written"))
+        atomic_store((_Atomic bool *) arg, true);
+}
+
+/* A disk that is full to the end. */
+static void test_lost_at_the_end(void **state)
+{
+    (void) state;
+    char *why = NULL;
+    static _Atomic bool lost;
+    assert_true(log_open_sink(note_lost, &lost));
+    struct line_writer *w = line_writer_new(STR("/dev/full"), 2, CAP, LINE, &why);
+    assert_non_null(w);
+    assert_true(put(line_writer_ring(w, 0), 0, 0));
+    assert_true(put(line_writer_ring(w, 1), 1, 0));
+    assert_true(put(line_writer_ring(w, 1), 1, 1));
+    line_writer_free(w);
+    log_close_sink(&lost);
+    assert_true(atomic_load(&lost));
+}
+
 /* What cannot be opened anew leaves the old file in use. */
 static void test_reopen_refused(void **state)
 {
@@ -422,6 +445,7 @@ int main(void)
         TEST(test_reopen_within_a_line),
         TEST(test_reopen_of_the_same),
         TEST(test_reopen_refused),
+        cmocka_unit_test(test_lost_at_the_end),
         TEST(test_late_reader),
         TEST(test_file),
         TEST(test_reopen),

@@ -41,6 +41,15 @@ def test_help(t):
     assert "Usage" in out + err
 
 
+def test_full_disk(t):
+    """What a script could not be given is no success."""
+    for words in (["--help"], ["version"], ["schema"], ["run", "--help"]):
+        with open("/dev/full", "w") as full:
+            p = subprocess.run([t.weir_path, *words], stdout=full, stderr=subprocess.PIPE,
+                               timeout=60, env={**os.environ, **t.weir_env})
+        assert p.returncode == 1 and b"not all could be written" in p.stderr, (words, p)
+
+
 def test_wrong_use(t):
     for args in (["nonsense"], ["run"], ["run", "--config"], ["run", "--confg", "x"],
                  ["check"], ["check", "a", "b"], ["explain"], ["explain", "x"],

@@ -14,8 +14,8 @@
 #include "net/loop.h"
 #include "proxy/driver.h"
 
-#define LATE_MOST (32u << 20) /* bytes: what a reload of a hundred thousand routes has to say */
-#define LATE_PIECE 65536u     /* bytes written at a time */
+#define LATE_MOST (4u << 20) /* bytes: what a reload of ten thousand routes has to say */
+#define LATE_PIECE 65536u    /* bytes written at a time */
 
 struct reader {
     struct event_subscriber subscriber; /* first */

@@ -50,7 +50,7 @@ static void open_one(enum step step, const struct leg_ops *ops, usec_t takes)
                                .step = ATTEMPT_AWAIT_HEAD,
                                .started = START,
                                .sent_at = START};
-    kit.x.step = step;
+    kit.x.step = (uint8_t) step;
     kit.x.now = kit.x.started = kit.x.step_since = START;
     kit.x.attempt = &attempt;
     if (step == STEP_ATTEMPT)

@@ -395,8 +395,7 @@ def test_priorities(t):
         late = c.request(path="/bulk", fields=[("priority", "u=7")])
         urgent = c.request(path="/urgent", fields=[("priority", "u=0")])
         t.o.await_seen("/urgent")
-        c.until("heads", lambda: c.answers[late].status and c.answers[urgent].status,
-                late, urgent)
+        c.until("heads", lambda: all(a.status or a.over for a in map(c.answer, (late, urgent))))
         had = len(c.answers[urgent].body), len(c.answers[late].body)
         c.open_window(n)
         c.until("the urgent one", lambda: len(c.answers[urgent].body) > had[0]
@@ -414,7 +413,9 @@ def test_incremental_streams_share(t):
         """What the other one has when one has ended."""
         with client(t, values={h2.INITIAL_WINDOW: 1 << 20}, auto=False) as c:
             ids = [c.request(path="/inc", fields=[("priority", "i")]) for _ in range(2)]
-            c.until("heads", lambda: all(c.answers[i].status for i in ids), *ids)
+            c.until("heads", lambda: all(a.status or a.over for a in map(c.answer, ids)))
+            if t.variant == "doors" and any(c.answers[i].reset is not None for i in ids):
+                return 0  # refused, and the other one waits for a window
             c.open_window(4 * n)
             c.until("one end", lambda: any(c.answers[i].ended for i in ids), *ids)
             return min(len(c.answers[i].body) for i in ids)

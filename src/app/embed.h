@@ -15,7 +15,7 @@
 struct weir_proxy {
     _Atomic uint32_t refs;
     int64_t id;     /* random: equal content means the same handler */
-    char host[41];  /* that nobody can guess: of its route for fetches alone */
+    char host[41];  /* that nobody can guess: of its route for fetches alone; "" */
     weir_func func; /* NULL: a proxy */
     void *func_arg;
     weir_proxy_options options; /* pointers in it lead into arena */

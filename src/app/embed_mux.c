@@ -32,15 +32,10 @@ void handler_unref(struct weir_proxy *h)
 
 static struct weir_proxy *handler_new(void)
 {
-    uint64_t secret[2];
-    if (getrandom(secret, sizeof secret, 0) != (ssize_t) sizeof secret)
-        panic("the kernel gave no random bytes");
     struct weir_proxy *h = mem_new(sizeof *h);
     arena_init(&h->arena, NULL, SIZE_MAX);
     atomic_store(&h->refs, 1);
     h->id = (int64_t) (clock_random() >> 1);
-    snprintf(h->host, sizeof h->host, "%016llx%016llx.invalid", (unsigned long long) secret[0],
-             (unsigned long long) secret[1]);
     return h;
 }
 
@@ -153,10 +148,21 @@ void weir_mux_free(weir_mux *m)
     mem_free(m);
 }
 
+static void make_host(struct weir_proxy *h)
+{
+    uint64_t r[2];
+    if (getrandom(r, sizeof r, 0) != (ssize_t) sizeof r)
+        panic("the kernel gave no random bytes");
+    snprintf(h->host, sizeof h->host, "%016llx%016llx.invalid", (unsigned long long) r[0],
+             (unsigned long long) r[1]);
+}
+
 /* pattern: taken; h: one reference is taken over. */
 static void add(struct weir_mux *m, struct str pattern, struct weir_proxy *h)
 {
     struct mux_entry *e = mem_new(sizeof *e);
+    if (!pattern.p && !h->host[0])
+        make_host(h);
     e->pattern = pattern;
     e->handler = h;
     list_push_back(&m->entries, &e->node);

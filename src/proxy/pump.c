@@ -16,8 +16,8 @@
 
 #define READS_A_RUN 16 /* then the other exchanges get their turn */
 #define SPLICED_A_RUN PIPE_LARGE
-/* What the kernel sends as one segment. More at once is split and queued by it while the client's
- * acknowledgements wait, at up to three times the cost: see bench/README.md. */
+/* What the kernel sends as one segment: more at once cost up to two and a half times as much when
+ * it was measured, see bench/README.md. */
 #define SPLICE_PIECE (64u * 1024u)
 #define SPLICE_MIN 65536u /* smaller bodies are cheaper by copy */
 #define READ_LEAST 2048u  /* a share that is nearly used up is not taken byte by byte */

@@ -7,19 +7,17 @@ const uint32_t histogram_bounds[HISTOGRAM_BUCKETS] = {
     75000, 100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000, 30000000, 60000000,
 };
 
-/* Of the numbers of n bits, at [n], the lowest belongs into this bucket. */
-static const uint8_t first_of_bits[33] = {
-    [8] = 1,   [9] = 2,   [10] = 3,  [11] = 4,  [12] = 4,  [13] = 5,  [14] = 6,
-    [15] = 8,  [16] = 9,  [17] = 10, [18] = 12, [19] = 13, [20] = 14, [21] = 15,
-    [22] = 15, [23] = 16, [24] = 17, [25] = 18, [26] = 19, [27] = 20, [28] = 20,
-    [29] = 20, [30] = 20, [31] = 20, [32] = 20,
+/* Of the numbers whose highest bit is bit n, at [n], the lowest belongs into this bucket. */
+static const uint8_t first_of_bit[64] = {
+    [7] = 1,   [8] = 2,   [9] = 3,   [10] = 4,  [11] = 4,  [12] = 5,  [13] = 6,
+    [14] = 8,  [15] = 9,  [16] = 10, [17] = 12, [18] = 13, [19] = 14, [20] = 15,
+    [21] = 15, [22] = 16, [23] = 17, [24] = 18, [25] = 19, [26 ... 63] = HISTOGRAM_BUCKETS,
 };
 
 void histogram_add(struct histogram *h, uint64_t us)
 {
     /* The first bound that is not below us: from where numbers of so many bits begin. */
-    unsigned at =
-        us < UINT32_MAX ? first_of_bits[32 - __builtin_clz((uint32_t) us | 1)] : HISTOGRAM_BUCKETS;
+    unsigned at = first_of_bit[63 - __builtin_clzll(us | 1)];
     while (at < HISTOGRAM_BUCKETS && histogram_bounds[at] < us)
         at++;
     counter_add(&h->buckets[at], 1);

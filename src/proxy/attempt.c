@@ -76,7 +76,8 @@ enum fault attempt_begin(struct exchange *x)
     a->wait.ready = link_ready;
     x->attempt = a;
     x->n_attempts++;
-    counter_add(&x->route->upstream->run->workers[x->worker->index].active, 1);
+    a->in_progress = &x->route->upstream->run->workers[x->worker->index].active;
+    counter_add(a->in_progress, 1);
     return FAULT_OK;
 }
 
@@ -110,35 +111,45 @@ RARE static enum step_verdict other_link(struct attempt *a)
 /* A WebSocket, for an endpoint that takes none over HTTP/2. */
 static bool needs_h1(const struct attempt *a)
 {
-    const struct head *in = a->x->in;
-    return a->link->shared && in && str_ieq(in->upgrade, STR("websocket")) &&
+    return a->link->shared && str_ieq(a->x->in->upgrade, STR("websocket")) &&
            !h2_link_extends(a->link);
+}
+
+/* Asks the pool for a link; what comes of it is as link_ready would note it. */
+static enum acquire ask_pool(struct attempt *a)
+{
+    struct exchange *x = a->x;
+    a->wait.must_peek = !method_idempotent(x->in->method_id);
+    enum proxy_out version = x->route->upstream->proxy_protocol;
+    if (version && x->announce != ANNOUNCE_NOTHING)
+        a->fault = announce_client(x, version, &a->wait.announce);
+    if (a->fault != FAULT_OK)
+        return ACQUIRE_FAULT;
+    a->wait.since = x->now;
+    enum acquire got =
+        pool_acquire(&x->worker->upstream, a->endpoint, &a->wait, &a->link, &a->fault);
+    if (got != ACQUIRE_FAULT)
+        a->fault = FAULT_OK; /* which of the pool's tries failed meanwhile is its own affair */
+    return got;
+}
+
+/* What link_ready has noted. */
+static enum acquire pool_answered(const struct attempt *a)
+{
+    if (a->fault != FAULT_OK)
+        return ACQUIRE_FAULT;
+    return a->link ? ACQUIRE_READY : ACQUIRE_PENDING;
 }
 
 /* We come here with an endpoint. We leave with a lent link, or when the pool says why not. */
 static enum step_verdict attempt_connect(struct attempt *a)
 {
     struct exchange *x = a->x;
-    if (!a->link && a->fault == FAULT_OK && !a->wait.since) {
-        a->wait.must_peek = !method_idempotent(x->in->method_id);
-        bool silent = x->announce == ANNOUNCE_NOTHING;
-        enum proxy_out version = silent ? PROXY_OUT_OFF : x->route->upstream->proxy_protocol;
-        if (version)
-            a->fault = announce_client(x, version, &a->wait.announce);
-        if (a->fault != FAULT_OK)
-            return failed(a, a->fault);
-        a->wait.since = x->now;
-        enum acquire got =
-            pool_acquire(&x->worker->upstream, a->endpoint, &a->wait, &a->link, &a->fault);
-        if (got != ACQUIRE_FAULT)
-            a->fault = FAULT_OK; /* which of the pool's tries failed meanwhile is its own affair */
-        if (got == ACQUIRE_PENDING)
-            return STEP_WAIT;
-    }
-    if (a->fault != FAULT_OK)
-        return failed(a, a->fault);
-    if (!a->link)
+    enum acquire got = a->wait.since ? pool_answered(a) : ask_pool(a);
+    if (got == ACQUIRE_PENDING)
         return STEP_WAIT;
+    if (got == ACQUIRE_FAULT)
+        return failed(a, a->fault);
     if (x->kind == EXCHANGE_CONNECTION && a->link->requests > 1) {
         /* It has carried requests, of a route that shares the upstream: not for other bytes. */
         a->wait.want_fresh = true;
@@ -153,7 +164,7 @@ static enum step_verdict attempt_connect(struct attempt *a)
     a->reused = a->link->requests > 1;
     a->http2 = a->link->shared != NULL;
     a->connected = x->now;
-    a->leg = a->link->shared ? leg_h2_upstream(x, a->link) : leg_h1_upstream(x, a->link);
+    a->leg = a->http2 ? leg_h2_upstream(x, a->link) : leg_h1_upstream(x, a->link);
     if (!a->leg) {
         pool_evict(a->link, EVICT_ERROR, false);
         a->link = NULL;
@@ -310,7 +321,7 @@ void attempt_end(struct attempt *a, bool keep, enum fault f)
         a->fault = f;
     a->unproven = a->reused && !(a->http2 && a->link && h2_link_proven(a->link));
     pool_cancel(&a->wait);
-    counter_sub(&x->route->upstream->run->workers[x->worker->index].active, 1);
+    counter_sub(a->in_progress, 1);
     if (a->counted_retry)
         atomic_fetch_sub_explicit(&x->route->upstream->run->retrying, 1, memory_order_relaxed);
     if (a->leg) {

@@ -36,6 +36,7 @@ struct attempt {
     struct turn turn;  /* where the requests in progress are limited */
     usec_t not_before; /* backoff: pick only then; when its turn came; 0: at once */
     struct link_wait wait;
+    counter_t *in_progress; /* of its upstream on this worker: counts it until attempt_end */
     struct link *link;                              /* lent; NULL before and after */
     struct leg *leg;                                /* NULL before connect is done */
     enum fault fault;                               /* why it failed; FAULT_OK */

@@ -80,8 +80,25 @@ struct endpoint *attempt_balance(const struct attempt *a, const struct pick *pic
     return u->balance->pick(u->balance_state, u, pick);
 }
 
-/* The choice by cookie or by the balancer, until nobody objects. */
+/* Nobody but the balancer has a say, as in most first attempts. */
+static bool balancer_decides(const struct attempt *a)
+{
+    const struct route *r = a->x->route;
+    const struct upstream *u = r->upstream;
+    return !a->prev && !u->limited && !u->by_id && u->key == KEY_NONE && !u->breaker.enabled &&
+           !r->hooks[ON_PICK].n;
+}
+
+/* What it says then. */
 static __attribute__((noinline)) enum fault ask_balancer(struct attempt *a)
+{
+    struct pick pick = {.worker = a->x->worker->index, .now = a->x->now};
+    a->endpoint = attempt_balance(a, &pick);
+    return a->endpoint ? FAULT_OK : attempt_nobody(a->x->route->upstream);
+}
+
+/* The choice by cookie or by the balancer, until nobody objects. */
+static __attribute__((noinline)) enum fault ask_all(struct attempt *a)
 {
     struct exchange *x = a->x;
     struct upstream *u = x->route->upstream;
@@ -122,7 +139,7 @@ enum fault attempt_choose(struct attempt *a)
     } else if (x->route->breaker && !pass_breaker(a, x->route->breaker)) {
         return FAULT_BREAKER_OPEN;
     } else {
-        f = ask_balancer(a);
+        f = balancer_decides(a) ? ask_balancer(a) : ask_all(a);
     }
     if (f != FAULT_OK)
         attempt_judge(a);

@@ -255,26 +255,22 @@ static usec_t first_look(const struct exchange *x)
     return own ? 0 : x->started + x->route->settings->untimed;
 }
 
-void deadlines_arm(struct exchange *x)
-{
-    struct look k = {.x = x, .now = x->now, .next = first_look(x)};
-    if (k.next <= k.now) {
-        k.next = USEC_NEVER;
-        look(&k);
-    }
-    x->deadline = k.next;
-    if (k.fault != FAULT_OK) {
-        exchange_fail(x, k.fault);
-        exchange_wake(x);
-    } else if (k.next != USEC_NEVER && x->timer) {
-        timer_set(x->worker->loop, x->timer, k.next);
-    }
-}
-
-enum fault deadlines_expired(struct exchange *x)
+__attribute__((noinline)) enum fault deadlines_expired(struct exchange *x)
 {
     struct look k = {.x = x, .now = x->now, .next = USEC_NEVER};
     look(&k);
     x->deadline = k.next;
     return k.fault;
+}
+
+void deadlines_arm(struct exchange *x)
+{
+    x->deadline = first_look(x);
+    enum fault f = x->deadline > x->now ? FAULT_OK : deadlines_expired(x);
+    if (f != FAULT_OK) {
+        exchange_fail(x, f);
+        exchange_wake(x);
+    } else if (x->deadline != USEC_NEVER && x->timer) {
+        timer_set(x->worker->loop, x->timer, x->deadline);
+    }
 }

@@ -70,6 +70,8 @@ enum step_verdict step_fail(struct exchange *x, enum fault f);
 
 /* Runs the hooks of kind from x->hook_at on. HOOK_PASS: all passed. */
 enum hook hooks_run(struct exchange *x, enum hook_kind kind);
+/* Runs all on_finish hooks. */
+void hooks_finish(struct exchange *x);
 /* The same for on_send, on_pick and on_attempt_end. */
 enum hook hooks_attempt(struct exchange *x, enum hook_kind kind, struct attempt *a);
 /* The same for body blocks: in is emptied into out through every hook. */

@@ -133,8 +133,6 @@ static bool client_left(const struct exchange *x)
  * Answers whether a jump was made. */
 static bool interrupted(struct exchange *x, usec_t now)
 {
-    if (x->step >= STEP_FINISH)
-        return false;
     enum fault f = FAULT_OK;
     if (x->pending != FAULT_OK)
         f = x->pending;
@@ -142,7 +140,7 @@ static bool interrupted(struct exchange *x, usec_t now)
         f = deadlines_expired(x);
     if (f == FAULT_OK && client_left(x))
         f = FAULT_CLIENT_GONE;
-    if (f == FAULT_OK)
+    if (f == FAULT_OK || x->step == STEP_FINISH)
         return false;
     x->hook_at = 0;
     if (attempt_timed_out(x, f)) {
@@ -287,9 +285,8 @@ void exchange_discard(struct exchange *x)
 {
     struct worker *w = x->worker;
     loop_unqueue(&x->task);
-    if (list_linked(&x->node))
-        counter_sub(&w->stats->exchanges_open, 1);
-    list_remove(&x->node);
+    list_unlink(&x->node);
+    counter_sub(&w->stats->exchanges_open, 1);
     list_remove(&x->memory_node);
     exchange_abandon(x);
     chain_clear(&x->replay, &w->buffers);

@@ -121,12 +121,20 @@ static enum step_verdict try_again(struct exchange *x, const struct retry_plan *
 }
 
 /* The attempt failed: once more, or give up. */
-static enum step_verdict after_fault(struct exchange *x)
+RARE static enum step_verdict after_fault(struct exchange *x)
 {
     struct retry_plan plan;
     if (retry_wanted(x, &plan))
         return try_again(x, &plan);
     return step_fail(x, x->attempt->fault);
+}
+
+/* A status that says that somebody did not succeed: once more, where that is wanted. STEP_NEXT: it
+ * is forwarded. */
+static __attribute__((noinline)) enum step_verdict after_status(struct exchange *x)
+{
+    struct retry_plan plan;
+    return retry_status(x) && retry_wanted(x, &plan) ? try_again(x, &plan) : STEP_NEXT;
 }
 
 /* We come here when the attempt has a head or a fault. We leave with the response head on its
@@ -143,12 +151,13 @@ enum step_verdict step_respond(struct exchange *x)
         return forward_interim(x);
     if (h->status == 101 || h->body == BODY_TUNNEL)
         return forward_switch(x);
-    struct retry_plan plan;
-    if (h->status >= 400 && !x->hook_at && retry_status(x) && retry_wanted(x, &plan))
-        return try_again(x, &plan);
-    if (x->grpc != GRPC_NONE && !x->hook_at)
+    enum step_verdict v = STEP_NEXT;
+    if (h->status >= 400 && !x->hook_at)
+        v = after_status(x);
+    if (v == STEP_NEXT && x->grpc != GRPC_NONE && !x->hook_at)
         grpc_follow(x);
-    enum step_verdict v = ask_hooks(x);
+    if (v == STEP_NEXT)
+        v = ask_hooks(x);
     if (v != STEP_NEXT)
         return v;
     choose_framing(x, h);
@@ -168,7 +177,7 @@ enum step_verdict step_respond(struct exchange *x)
 
 /* Reads and drops a request body that nobody wants, a little of it, so that the connection can
  * go on. True: nothing is left to do about it. */
-static bool discard_request(struct exchange *x)
+static __attribute__((noinline)) bool discard_request(struct exchange *x)
 {
     struct chain dropped = {0};
     while (!x->request_done && x->client_keep) {
@@ -230,6 +239,8 @@ enum step_verdict step_stream(struct exchange *x)
         break;
     }
     attempt_end(a, x->request_done, FAULT_OK);
+    if (x->request_done)
+        return STEP_NEXT;
     pump_stop(&x->request, x);
     return discard_request(x) ? STEP_NEXT : STEP_WAIT;
 }
@@ -298,7 +309,7 @@ static enum step_verdict begin_reply(struct exchange *x)
 }
 
 /* Queues more of the reply's body. IO_EOF: all of it is queued. */
-static enum io feed_reply(struct exchange *x)
+static __attribute__((noinline)) enum io feed_reply(struct exchange *x)
 {
     struct leg *c = x->client;
     struct chain out = {0};
@@ -436,17 +447,18 @@ enum step_verdict step_finish(struct exchange *x)
     struct stats *stats = x->worker->stats;
     if (x->attempt && !x->attempt->ended)
         attempt_end(x->attempt, false, x->fault);
-    pump_stop(&x->request, x);
-    pump_stop(&x->response_pump, x);
+    if (x->request.state != PUMP_ENDED) /* then it holds nothing */
+        pump_stop(&x->request, x);
+    if (x->response_pump.state != PUMP_ENDED)
+        pump_stop(&x->response_pump, x);
     if (!x->snapshot) /* tunnel_begin let it go */
         counter_sub(&stats->tunnels_open, 1);
     if (x->in->method.n || x->kind == EXCHANGE_CONNECTION ||
         x->fault != FAULT_OK) { /* else nothing was asked */
         counter_add(&stats->exchanges_total, 1);
-        x->hook_at = 0;
         if (x->fault != FAULT_OK && x->client->ops->flush)
             x->client->ops->flush(x->client); /* a broken answer's bytes are counted, too */
-        hooks_run(x, ON_FINISH);
+        hooks_finish(x);
     }
     x->client->ops->close(x->client, x->client_keep && x->request_done, EVICT_ERROR);
     x->client = NULL;

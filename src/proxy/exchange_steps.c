@@ -96,10 +96,10 @@ enum step_verdict step_admit(struct exchange *x)
 
 /* The name that the client asked for by TLS, where routes match it: in lower case and without the
  * dot at its end, as rules are written. False: memory. */
-static bool note_sni(struct exchange *x)
+static __attribute__((noinline)) bool note_sni(struct exchange *x)
 {
     struct tls_info tls;
-    if (!x->snapshot->asks_sni || !x->session || !conn_tls_info(&x->session->conn, &tls))
+    if (!x->session || !conn_tls_info(&x->session->conn, &tls))
         return true;
     size_t n = tls.sni.n - (tls.sni.n > 1 && tls.sni.p[tls.sni.n - 1] == '.');
     char *low = arena_alloc(&x->arena, n + 1);
@@ -140,7 +140,7 @@ static bool goes_https(const struct exchange *x)
 }
 
 /* The same URL by https (RFC 9110 15.4.9: the method stays). */
-static enum step_verdict to_https(struct exchange *x, unsigned port)
+static __attribute__((noinline)) enum step_verdict to_https(struct exchange *x, unsigned port)
 {
     const struct head *in = x->in;
     char colon[8] = "";
@@ -164,7 +164,7 @@ enum step_verdict step_route(struct exchange *x)
         return to_https(x, (unsigned) x->session->listener->now->conf.redirect_https);
     enum fault f = FAULT_NO_ROUTE;
     struct route *r = x->forced_route;
-    if (!r && !note_sni(x))
+    if (!r && x->snapshot->asks_sni && !note_sni(x))
         f = FAULT_MEMORY;
     else if (!r)
         r = snapshot_route(x->snapshot, x->in, &x->arena, &f, &x->allow);
@@ -193,7 +193,7 @@ enum step_verdict step_access(struct exchange *x)
     return h == HOOK_PASS ? STEP_NEXT : after_hook(x, h);
 }
 
-static enum step_verdict static_reply(struct exchange *x)
+static __attribute__((noinline)) enum step_verdict static_reply(struct exchange *x)
 {
     const struct route *r = x->route;
     if (r->action == ROUTE_REDIRECT) {

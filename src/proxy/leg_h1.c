@@ -84,13 +84,14 @@ static void close_client(struct leg_h1 *h, bool keep)
         end_client(h);
         return;
     }
-    if (h->in && h->in_at < h->in->fill) {
-        s->in = h->in;
-        s->in_at = h->in_at;
-        h->in = NULL;
-    }
-    block_unref(h->in);
+    struct block *in = h->in;
     h->in = NULL;
+    if (in && h->in_at < in->fill) {
+        s->in = in;
+        s->in_at = h->in_at;
+    } else {
+        block_unref(in);
+    }
     session_resume(s, true);
 }
 
@@ -116,14 +117,13 @@ static void close_leg(struct leg *l, bool keep, enum evict_reason why)
     loop_unqueue(&h->flush);
     if (h->out.bytes && !h->conn->broken)
         leg_h1_flush(&h->flush); /* best effort: what is queued may still leave */
-    if (h->out.bytes)
-        keep = false;
-    bool client = h->session != NULL;
-    if (client)
-        close_client(h, keep);
+    bool all = !h->out.bytes;
+    if (h->session)
+        close_client(h, keep && all);
     else
-        close_upstream(h, keep, why);
-    chain_clear(&h->out, &h->worker->buffers);
+        close_upstream(h, keep && all, why);
+    if (!all)
+        chain_clear(&h->out, &h->worker->buffers);
     h->conn = NULL;
 }
 

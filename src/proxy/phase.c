@@ -16,9 +16,6 @@ static enum hook call(struct exchange *x, enum hook_kind kind, const struct feat
         return f->on_response_head(x, slot);
     case ON_FAULT:
         return f->on_fault(x, slot, x->fault);
-    case ON_FINISH:
-        f->on_finish(x, slot);
-        return HOOK_PASS;
     default:
         return HOOK_PASS;
     }
@@ -27,9 +24,10 @@ static enum hook call(struct exchange *x, enum hook_kind kind, const struct feat
 /* The slots of a route that no request matched (the fallback) are made when its first hook runs. */
 static bool have_slots(struct exchange *x)
 {
-    if (!x->slots && x->route->slots_bytes)
-        x->slots = arena_zalloc(&x->arena, x->route->slots_bytes);
-    return x->slots || !x->route->slots_bytes;
+    if (!x->route->slots_bytes || x->slots)
+        return true;
+    x->slots = arena_zalloc(&x->arena, x->route->slots_bytes);
+    return x->slots != NULL;
 }
 
 enum hook hooks_run(struct exchange *x, enum hook_kind kind)
@@ -48,6 +46,15 @@ enum hook hooks_run(struct exchange *x, enum hook_kind kind)
     }
     x->hook_at = 0;
     return HOOK_PASS;
+}
+
+void hooks_finish(struct exchange *x)
+{
+    const struct hook_list *l = &x->route->hooks[ON_FINISH];
+    if (!l->n || !have_slots(x))
+        return;
+    for (uint32_t i = 0; i < l->n; i++)
+        l->v[i].feature->on_finish(x, x->slots + l->v[i].slot);
 }
 
 enum hook hooks_attempt(struct exchange *x, enum hook_kind kind, struct attempt *a)

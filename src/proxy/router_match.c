@@ -135,14 +135,22 @@ static __attribute__((noinline)) struct route *walk_all(struct walk *w, const st
     return route;
 }
 
+/* The group that answers in a set, where no regex or condition can say otherwise; else NULL. */
+static inline const struct group *plain_group(const struct router *r, const struct host_set *set,
+                                              struct trie_hit hit)
+{
+    uint32_t best = hit.exact ? hit.exact : set->n_regex ? 0 : hit.prefix;
+    const struct group *g = &r->groups[best];
+    return __builtin_expect(best == 0 || g->conditions, 0) ? NULL : g;
+}
+
 /* The route in host set number n. */
 static inline struct route *walk_set(struct walk *w, uint32_t n)
 {
     const struct host_set *set = &w->router->sets[n];
     struct trie_hit hit = find_path(w->router, set->paths, w->head->path);
-    uint32_t best = hit.exact ? hit.exact : set->n_regex ? 0 : hit.prefix;
-    const struct group *g = &w->router->groups[best];
-    if (__builtin_expect(best == 0 || g->conditions, 0))
+    const struct group *g = plain_group(w->router, set, hit);
+    if (!g)
         return walk_all(w, set, hit);
     w->chosen = g->first;
     return g->route;
@@ -208,8 +216,10 @@ static enum fault allow_list(struct walk *w, struct arena *a, struct str *allow)
     return allow->p ? FAULT_NO_METHOD : FAULT_MEMORY;
 }
 
-struct route *router_match(const struct router *r, const struct head *h, struct arena *a,
-                           enum fault *fault, struct str *allow)
+/* router_match, where more than the path has a say. */
+static __attribute__((noinline)) struct route *match_all(const struct router *r,
+                                                         const struct head *h, struct arena *a,
+                                                         enum fault *fault, struct str *allow)
 {
     struct walk w = {.router = r, .head = h, .run = {.arena = a}};
     struct route *route = router_walk(&w);
@@ -218,5 +228,25 @@ struct route *router_match(const struct router *r, const struct head *h, struct 
         *fault = w.method_refused ? allow_list(&w, a, allow) : FAULT_NO_ROUTE;
     if (w.run.memory)
         pattern_run_end(&w.run);
+    return route;
+}
+
+/* The route where no rule names a host and the path alone decides; NULL: that is not so. */
+static inline struct route *match_path(const struct router *r, const struct head *h)
+{
+    if (r->hosts || !r->any)
+        return NULL;
+    const struct host_set *set = &r->sets[r->any];
+    const struct group *g = plain_group(r, set, find_path(r, set->paths, h->path));
+    return g ? g->route : NULL;
+}
+
+struct route *router_match(const struct router *r, const struct head *h, struct arena *a,
+                           enum fault *fault, struct str *allow)
+{
+    struct route *route = match_path(r, h);
+    if (!route)
+        return match_all(r, h, a, fault, allow);
+    *fault = FAULT_OK;
     return route;
 }

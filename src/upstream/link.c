@@ -3,7 +3,9 @@
  * 1. A link is in exactly one list, by its state: pool.opening, .idle, .lent, .probing, or
  *    worker.closed. It holds one slot of its pool (pool.n_open) until it is closed or detached.
  * 2. A new address gets a new struct link: events of the old socket never meet the new one.
- * 3. link_quiet is the one place that decides whether a link may carry a request. */
+ * 3. link_quiet is the one place that decides whether a link may carry a request.
+ * 4. fit_until is 0 whenever settings or the endpoint's state have changed since it was noted
+ *    (judge_anew). */
 #include "upstream/link.h"
 
 #include "base/log.h"
@@ -367,24 +369,33 @@ bool link_quiet(struct link *l, bool must_peek)
     return true;
 }
 
-enum evict_reason link_unfit(const struct link *l, usec_t now)
+/* What the settings and the endpoint's end say of l: until when it is fit is noted. */
+static enum evict_reason judge(struct link *l)
 {
     const struct link_pool *p = l->pool;
     const struct pool_conf *conf = &p->conf;
+    if (p->worker->stopping || atomic_load(&p->endpoint->retired) || l->tls != p->tls ||
+        conf->protocol == (l->shared ? PROTOCOL_H1 : PROTOCOL_H2))
+        return EVICT_RETIRED;
+    if (!conf->keepalive)
+        return EVICT_NOT_KEPT;
+    l->fit_until = conf->max_lifetime ? l->opened + conf->max_lifetime : USEC_NEVER;
+    return EVICT_REASONS;
+}
+
+enum evict_reason link_unfit(struct link *l, usec_t now)
+{
+    const struct pool_conf *conf = &l->pool->conf;
     if (l->leaving != EVICT_REASONS)
         return l->leaving;
     if (l->conn.broken)
         return EVICT_ERROR;
     if (l->conn.hup || l->conn.eof || l->conn.write_shut)
         return EVICT_CLOSED;
-    if (p->worker->stopping || atomic_load(&p->endpoint->retired) || l->tls != p->tls ||
-        conf->protocol == (l->shared ? PROTOCOL_H1 : PROTOCOL_H2))
-        return EVICT_RETIRED;
-    if (!conf->keepalive)
-        return EVICT_NOT_KEPT;
+    enum evict_reason reason = now < l->fit_until ? EVICT_REASONS : judge(l);
+    if (reason != EVICT_REASONS)
+        return reason;
     if (conf->max_requests && l->requests >= conf->max_requests)
         return EVICT_REQUESTS;
-    if (conf->max_lifetime && now - l->opened >= conf->max_lifetime)
-        return EVICT_LIFETIME;
-    return EVICT_REASONS;
+    return now < l->fit_until ? EVICT_REASONS : EVICT_LIFETIME;
 }

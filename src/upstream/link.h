@@ -54,6 +54,7 @@ struct link {
     struct list_node node;        /* in the pool's list of its state */
     usec_t opened, released;      /* monotonic */
     usec_t probed;                /* last good probe, 0: none */
+    usec_t fit_until;             /* by settings and age; 0: to be judged, see link_unfit */
     uint64_t released_turn;       /* loop_turn_number at release */
     struct timer timer;           /* connect timeout of this address, handshake or probe timeout */
     usec_t give_up;               /* connect timeout over all addresses */

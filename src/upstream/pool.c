@@ -114,7 +114,7 @@ void pool_offer(struct link *l, bool opened)
 
 /* Why a new link that nobody waits for cannot be kept. What has ended or holds bytes already will
  * have no further event that says so. */
-static enum evict_reason spare_unfit(const struct link *l)
+static enum evict_reason spare_unfit(struct link *l)
 {
     enum evict_reason reason = link_unfit(l, l->opened);
     if (reason == EVICT_NOT_KEPT)
@@ -243,8 +243,6 @@ void pool_release(struct link *l)
         return;
     }
     l->fresh = false;
-    l->on_event = NULL;
-    l->borrower = NULL;
     l->released = loop_now(p->worker->loop);
     l->released_turn = loop_turn_number(p->worker->loop);
     enum evict_reason reason = l->private_use ? EVICT_NOT_KEPT : link_unfit(l, l->released);

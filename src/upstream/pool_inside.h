@@ -87,7 +87,7 @@ void link_lend(struct link *l);
 /* May be lent now: not touched by the peer, by the rules of link.h. May cost one peek. */
 bool link_quiet(struct link *l, bool must_peek);
 /* Why l must not be kept for another request, or EVICT_REASONS. now: monotonic. */
-enum evict_reason link_unfit(const struct link *l, usec_t now);
+enum evict_reason link_unfit(struct link *l, usec_t now);
 
 /* ---- pool.c ---- */
 

@@ -21,9 +21,20 @@ static uint32_t warm_part(const struct link_pool *p)
     return all / n + (p->worker->index < all % n);
 }
 
-/* Closes what is in nobody's use. */
+/* Settings or the endpoint's state have changed: what was said of links is void. */
+static void judge_anew(struct link_pool *p)
+{
+    const struct list *const lists[] = {&p->idle, &p->probing, &p->lent};
+    for (size_t i = 0; i < 3; i++) {
+        list_each(it, lists[i])
+            list_entry(it, struct link, node)->fit_until = 0;
+    }
+}
+
+/* Closes what is in nobody's use; what is lent, when it comes back. */
 static void pool_close_unused(struct link_pool *p)
 {
+    judge_anew(p);
     struct list *const lists[] = {&p->idle, &p->probing};
     for (size_t i = 0; i < 2; i++) {
         while (!list_empty(lists[i]))
@@ -57,6 +68,7 @@ void pool_reconfigure(struct link_pool *p, uint32_t number)
         atomic_fetch_sub(&e->open, p->n_open);
     p->counted = counted;
     atomic_store(&p->share->idle, counted ? p->n_idle : 0);
+    judge_anew(p);
     idle_shrink(p);
     if (!same)
         pool_close_unused(p); /* they were made under other rules */

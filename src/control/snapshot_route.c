@@ -130,8 +130,10 @@ static void add_hooks(struct route_share *r, const struct feature_set *set, cons
     bool reverse = kind == ON_RESPONSE_HEAD || kind == ON_RESPONSE_DATA;
     for (uint32_t i = 0; i < set->n; i++) {
         uint32_t at = reverse ? set->n - 1 - i : i;
-        if (active[at] && feature_has_hook(set->v[at], kind))
-            l->v[l->n++] = (struct hook_ref){set->v[at], r->slots[at]};
+        const struct feature *f = set->v[at];
+        if (active[at] && feature_has_hook(f, kind) &&
+            (!f->wants || f->wants(r->feature_conf[at], kind)))
+            l->v[l->n++] = (struct hook_ref){f, r->slots[at]};
     }
 }
 

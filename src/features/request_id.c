@@ -163,6 +163,12 @@ static bool active(const void *route_conf)
     return conf->enabled;
 }
 
+static bool wants(const void *route_conf, enum hook_kind kind)
+{
+    const struct request_id_conf *conf = route_conf;
+    return kind != ON_RESPONSE_HEAD || conf->respond;
+}
+
 const struct feature feature_request_id = {
     .name = "request_id",
     .purpose = "Gives each request an id that every log on its way can name.",
@@ -171,6 +177,7 @@ const struct feature feature_request_id = {
     .offline = true,
     .prepare = prepare,
     .active = active,
+    .wants = wants,
     .on_access = on_access,
     .on_send = on_send,
     .on_response_head = on_response_head,

@@ -85,11 +85,11 @@ static bool balancer_decides(const struct attempt *a)
 {
     const struct route *r = a->x->route;
     const struct upstream *u = r->upstream;
-    return !a->prev && !u->limited && !u->by_id && u->key == KEY_NONE && !u->breaker.enabled &&
-           !r->hooks[ON_PICK].n;
+    return !a->prev && !a->x->forced_endpoint && !r->hooks[ON_PICK].n && !u->limited && !u->by_id &&
+           u->key == KEY_NONE && !u->breaker.enabled;
 }
 
-/* What it says then. */
+/* Its choice then. */
 static __attribute__((noinline)) enum fault ask_balancer(struct attempt *a)
 {
     struct pick pick = {.worker = a->x->worker->index, .now = a->x->now};
@@ -98,7 +98,7 @@ static __attribute__((noinline)) enum fault ask_balancer(struct attempt *a)
 }
 
 /* The choice by cookie or by the balancer, until nobody objects. */
-static __attribute__((noinline)) enum fault ask_all(struct attempt *a)
+static enum fault ask_all(struct attempt *a)
 {
     struct exchange *x = a->x;
     struct upstream *u = x->route->upstream;
@@ -123,24 +123,31 @@ static __attribute__((noinline)) enum fault ask_all(struct attempt *a)
     }
 }
 
-enum fault attempt_choose(struct attempt *a)
+/* The choice where others have a say, too. */
+static __attribute__((noinline)) enum fault choose(struct attempt *a)
 {
     struct exchange *x = a->x;
-    const struct upstream *u = x->route->upstream;
-    struct endpoint *same = x->forced_endpoint ? NULL : same_again(a);
-    enum fault f = FAULT_OK;
     if (x->forced_endpoint) {
         a->endpoint = x->forced_endpoint;
         a->wait.want_fresh = a->prev != NULL;
-    } else if (same && u->limited) {
-        f = attempt_same_in_turn(a, same);
-    } else if (same) {
-        a->endpoint = same;
-    } else if (x->route->breaker && !pass_breaker(a, x->route->breaker)) {
-        return FAULT_BREAKER_OPEN;
-    } else {
-        f = balancer_decides(a) ? ask_balancer(a) : ask_all(a);
+        return FAULT_OK;
     }
+    struct endpoint *same = same_again(a);
+    if (same && x->route->upstream->limited)
+        return attempt_same_in_turn(a, same);
+    if (same) {
+        a->endpoint = same;
+        return FAULT_OK;
+    }
+    if (x->route->breaker && !pass_breaker(a, x->route->breaker))
+        return FAULT_BREAKER_OPEN;
+    return ask_all(a);
+}
+
+enum fault attempt_choose(struct attempt *a)
+{
+    const struct upstream *u = a->x->route->upstream;
+    enum fault f = balancer_decides(a) ? ask_balancer(a) : choose(a);
     if (f != FAULT_OK)
         attempt_judge(a);
     else if (a->endpoint && u->balance->counts_active)

@@ -185,8 +185,8 @@ static bool walk_forwarded(struct walk *w, struct str line)
     return nodes.n <= CLIENT_IP_HOPS;
 }
 
-struct ip client_ip_derive(const struct snapshot *s, struct ip peer, bool peer_trusted,
-                           const struct fields *in)
+__attribute__((noinline)) struct ip client_ip_derive(const struct snapshot *s, struct ip peer,
+                                                     bool peer_trusted, const struct fields *in)
 {
     if (!peer_trusted)
         return peer;

@@ -217,6 +217,26 @@ static bool pump_request(struct exchange *x)
     }
 }
 
+/* The response pump did not come to the end of the body. */
+static enum step_verdict stream_on(struct exchange *x, enum pump_verdict v)
+{
+    struct attempt *a = x->attempt;
+    switch (v) {
+    case PUMP_SOURCE_ERR:
+        return step_fail(x, a->leg->fault);
+    case PUMP_SINK_ERR:
+        return step_fail(x, x->client->fault);
+    case PUMP_HOOK:
+        return x->pending ? step_fail(x, x->pending) : STEP_WAIT;
+    case PUMP_WAIT:
+    case PUMP_DONE:
+        break;
+    }
+    if (x->response_done && x->request_done)
+        attempt_end(a, true, FAULT_OK);
+    return STEP_WAIT;
+}
+
 /* We come here with the response head queued. We leave when the body has reached the kernel
  * whole, or when either side broke: then the message must look broken to the client. */
 enum step_verdict step_stream(struct exchange *x)
@@ -224,20 +244,9 @@ enum step_verdict step_stream(struct exchange *x)
     struct attempt *a = x->attempt;
     if (!a->ended && !pump_request(x))
         return step_fail(x, x->pending ? x->pending : x->client->fault);
-    switch (pump_run(&x->response_pump, x)) {
-    case PUMP_WAIT:
-        if (x->response_done && x->request_done)
-            attempt_end(a, true, FAULT_OK);
-        return STEP_WAIT;
-    case PUMP_SOURCE_ERR:
-        return step_fail(x, a->leg->fault);
-    case PUMP_SINK_ERR:
-        return step_fail(x, x->client->fault);
-    case PUMP_HOOK:
-        return x->pending ? step_fail(x, x->pending) : STEP_WAIT;
-    case PUMP_DONE:
-        break;
-    }
+    enum pump_verdict v = pump_run(&x->response_pump, x);
+    if (v != PUMP_DONE)
+        return stream_on(x, v);
     attempt_end(a, x->request_done, FAULT_OK);
     if (x->request_done)
         return STEP_NEXT;

@@ -69,7 +69,8 @@ enum step_verdict step_admit(struct exchange *x)
 {
     const struct snapshot *s = x->snapshot;
     x->peer_trusted = exchange_peer_trusted(x);
-    x->client_ip = client_ip_derive(s, x->peer_ip, x->peer_trusted, &x->in->fields);
+    if (x->peer_trusted)
+        x->client_ip = client_ip_derive(s, x->peer_ip, true, &x->in->fields);
     x->client_watch = true;
     x->grpc = (uint8_t) grpc_kind(x->in, NULL);
     if (x->grpc != GRPC_NONE)
@@ -96,10 +97,10 @@ enum step_verdict step_admit(struct exchange *x)
 
 /* The name that the client asked for by TLS, where routes match it: in lower case and without the
  * dot at its end, as rules are written. False: memory. */
-static __attribute__((noinline)) bool note_sni(struct exchange *x)
+static bool note_sni(struct exchange *x)
 {
     struct tls_info tls;
-    if (!x->session || !conn_tls_info(&x->session->conn, &tls))
+    if (!x->snapshot->asks_sni || !x->session || !conn_tls_info(&x->session->conn, &tls))
         return true;
     size_t n = tls.sni.n - (tls.sni.n > 1 && tls.sni.p[tls.sni.n - 1] == '.');
     char *low = arena_alloc(&x->arena, n + 1);
@@ -155,6 +156,18 @@ static __attribute__((noinline)) enum step_verdict to_https(struct exchange *x, 
     return f == FAULT_OK ? step_jump(x, STEP_REPLY) : step_fail(x, f);
 }
 
+/* The route of the request; NULL: x->pending says why there is none. */
+static __attribute__((noinline)) struct route *find_route(struct exchange *x)
+{
+    enum fault f = FAULT_MEMORY;
+    struct route *r = NULL;
+    if (note_sni(x))
+        r = snapshot_route(x->snapshot, x->in, &x->arena, &f, &x->allow);
+    if (!r)
+        exchange_fail(x, f);
+    return r;
+}
+
 /* We come here with an admitted request. We leave with its route, or with the fallback's
  * settings and a fault. */
 enum step_verdict step_route(struct exchange *x)
@@ -162,17 +175,10 @@ enum step_verdict step_route(struct exchange *x)
     if (x->session && x->session->listener->now &&
         __builtin_expect(x->session->listener->now->conf.redirect_https != 0, 0) && goes_https(x))
         return to_https(x, (unsigned) x->session->listener->now->conf.redirect_https);
-    enum fault f = FAULT_NO_ROUTE;
-    struct route *r = x->forced_route;
-    if (!r && x->snapshot->asks_sni && !note_sni(x))
-        f = FAULT_MEMORY;
-    else if (!r)
-        r = snapshot_route(x->snapshot, x->in, &x->arena, &f, &x->allow);
-    if (!r) {
-        enum fault g = exchange_take_route(x, x->snapshot->fallback);
-        return step_fail(x, g == FAULT_REQ_CONNECT || g == FAULT_MEMORY ? g : f);
-    }
-    f = exchange_take_route(x, r);
+    struct route *r = x->forced_route ? x->forced_route : find_route(x);
+    enum fault f = exchange_take_route(x, r ? r : x->snapshot->fallback);
+    if (!r)
+        return step_fail(x, f == FAULT_REQ_CONNECT || f == FAULT_MEMORY ? f : x->pending);
     return f == FAULT_OK ? STEP_NEXT : step_fail(x, f);
 }
 

@@ -53,16 +53,16 @@ void hooks_finish(struct exchange *x)
     const struct hook_list *l = &x->route->hooks[ON_FINISH];
     if (!l->n || !have_slots(x))
         return;
-    for (uint32_t i = 0; i < l->n; i++)
-        l->v[i].feature->on_finish(x, x->slots + l->v[i].slot);
+    for (const struct hook_ref *r = l->v, *end = r + l->n; r < end; r++)
+        r->feature->on_finish(x, x->slots + r->slot);
 }
 
 enum hook hooks_attempt(struct exchange *x, enum hook_kind kind, struct attempt *a)
 {
     const struct hook_list *l = &x->route->hooks[kind];
-    for (uint32_t i = 0; i < l->n; i++) {
-        const struct feature *f = l->v[i].feature;
-        void *slot = x->slots + l->v[i].slot;
+    for (const struct hook_ref *r = l->v, *end = r + l->n; r < end; r++) {
+        const struct feature *f = r->feature;
+        void *slot = x->slots + r->slot;
         enum hook h = HOOK_PASS;
         if (kind == ON_PICK)
             h = f->on_pick(x, slot, a);

@@ -29,6 +29,22 @@ enum hook {
 /* Which direction body bytes flow. */
 enum direction { DIR_REQUEST, DIR_RESPONSE };
 
+/* The hooks, as indexes of per-route lists of active features. */
+enum hook_kind {
+    ON_ACCESS,
+    ON_LOOKUP,
+    ON_PICK,
+    ON_SEND,
+    ON_REQUEST_DATA,
+    ON_ATTEMPT_END,
+    ON_RESPONSE_HEAD,
+    ON_RESPONSE_DATA,
+    ON_TRAILERS,
+    ON_FAULT,
+    ON_FINISH,
+    HOOK_KINDS
+};
+
 struct feature {
     const char *name;    /* also its configuration key */
     const char *purpose; /* one line */
@@ -57,6 +73,9 @@ struct feature {
     /* Called per route at snapshot build: false = not active there, hooks are skipped. NULL:
      * active. */
     bool (*active)(const void *route_conf);
+    /* The same for each single hook of an active feature: false = it would do nothing there. NULL:
+     * all of them are wanted. */
+    bool (*wants)(const void *route_conf, enum hook_kind kind);
 
     enum hook (*on_access)(struct exchange *x, void *slot);
     enum hook (*on_lookup)(struct exchange *x, void *slot);
@@ -74,22 +93,6 @@ struct feature {
                              struct fields *trailers);
     enum hook (*on_fault)(struct exchange *x, void *slot, enum fault fault);
     void (*on_finish)(struct exchange *x, void *slot);
-};
-
-/* The hooks, as indexes of per-route lists of active features. */
-enum hook_kind {
-    ON_ACCESS,
-    ON_LOOKUP,
-    ON_PICK,
-    ON_SEND,
-    ON_REQUEST_DATA,
-    ON_ATTEMPT_END,
-    ON_RESPONSE_HEAD,
-    ON_RESPONSE_DATA,
-    ON_TRAILERS,
-    ON_FAULT,
-    ON_FINISH,
-    HOOK_KINDS
 };
 
 #define FEATURE_MAX 24

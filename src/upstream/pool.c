@@ -202,7 +202,8 @@ enum acquire pool_try(struct link_pool *p, struct link_wait *w, struct link **ou
                       enum fault *fault)
 {
     pool_refresh(p);
-    p->keyed |= w->announce.n > 0 || w->want_h1;
+    if (__builtin_expect(w->announce.n > 0 || w->want_h1, 0))
+        p->keyed = true;
     bool limited = pool_limited(p);
     struct link *l = NULL;
     if (!limited && !w->want_fresh) {

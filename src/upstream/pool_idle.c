@@ -72,7 +72,7 @@ void idle_remove(struct link *l)
 {
     struct link_pool *p = l->pool;
     must(l->state == LINK_IDLE && p->n_idle > 0);
-    list_remove(&l->node);
+    list_unlink(&l->node);
     counter_sub(&p->stats->idle_now, 1);
     idle_count(p, p->n_idle - 1);
     permits_trim(p, false);
@@ -97,7 +97,7 @@ void idle_put(struct link *l)
         link_evict(l, EVICT_SURPLUS, false);
         return;
     }
-    list_remove(&l->node);
+    list_unlink(&l->node);
     idle_insert(p, l);
     l->state = LINK_IDLE;
     counter_add(&p->stats->idle_now, 1);
@@ -111,7 +111,7 @@ static struct link *idle_hottest(struct link_pool *p, const struct link_wait *w)
 {
     list_each(it, &p->idle) {
         struct link *l = list_entry(it, struct link, node);
-        if (!w || link_suits(l, w))
+        if (!w || !p->keyed || link_suits(l, w))
             return l;
     }
     return NULL;

@@ -79,10 +79,9 @@ void share_end(struct link *l)
 
 struct link *share_take(struct link_pool *p, const struct link_wait *w)
 {
-    usec_t now = loop_now(p->worker->loop);
     list_each_safe(it, &p->roomy) {
         struct link *l = list_entry(it, struct link, room_node);
-        enum evict_reason reason = link_unfit(l, now);
+        enum evict_reason reason = link_unfit(l, loop_now(p->worker->loop));
         if (reason != EVICT_REASONS)
             pool_share_stop(l, reason);
         else if (!w || link_suits(l, w))

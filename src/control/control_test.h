@@ -61,6 +61,11 @@ static inline bool stamp_active(const void *conf)
 {
     return ((const struct stamp_conf *) conf)->text.n > 0;
 }
+/* With count: 0 it leaves responses alone. */
+static inline bool stamp_wants(const void *conf, enum hook_kind kind)
+{
+    return kind != ON_RESPONSE_HEAD || ((const struct stamp_conf *) conf)->count > 0;
+}
 /* A hook that does nothing. */
 static inline enum hook stamp_access(struct exchange *x, void *slot)
 {
@@ -81,6 +86,7 @@ static const struct feature stamp_feature = {.name = "stamp",
                                              .offline = true,
                                              .slot = 24,
                                              .active = stamp_active,
+                                             .wants = stamp_wants,
                                              .on_access = stamp_access,
                                              .on_response_head = stamp_access};
 static const struct feature journal_feature = {.name = "journal",

@@ -104,9 +104,10 @@ static void lists_active_hooks(void **state)
     struct snapshot *s = build(*state,
                                UP "routes:\n"
                                   "  - {name: on, match: /a, to: o, stamp: {text: t}}\n"
+                                  "  - {name: part, match: /b, to: o, stamp: {text: t, count: 0}}\n"
                                   "  - {name: off, to: o}\n",
                                NULL);
-    const struct route *on = named(s, "on"), *off = named(s, "off");
+    const struct route *on = named(s, "on"), *off = named(s, "off"), *part = named(s, "part");
     assert_int_equal(on->hooks[ON_ACCESS].n, 1);
     assert_int_equal(on->hooks[ON_ACCESS].v[0].slot, on->slots[1]);
     assert_int_equal(off->hooks[ON_ACCESS].n, 0);
@@ -115,6 +116,11 @@ static void lists_active_hooks(void **state)
     assert_int_equal(on->hooks[ON_RESPONSE_HEAD].v[0].slot, on->slots[1]);
     assert_int_equal(on->hooks[ON_RESPONSE_HEAD].v[1].slot, on->slots[0]);
     assert_int_equal(off->hooks[ON_FINISH].n, 1);
+    /* A hook that would do nothing there is not called. */
+    assert_int_equal(part->hooks[ON_ACCESS].n, 1);
+    assert_int_equal(part->hooks[ON_RESPONSE_HEAD].n, 1);
+    assert_ptr_equal(part->hooks[ON_RESPONSE_HEAD].v[0].feature,
+                     off->hooks[ON_FINISH].v[0].feature);
     assert_int_equal(on->slots[0], 0);
     assert_int_equal(on->slots[1], 16);
     assert_int_equal(on->slots_bytes, 48);

@@ -180,6 +180,38 @@ static void age_and_number(void **state)
     }
 }
 
+/* What was said of a link is void when the settings change, be it idle or lent. */
+static void settings_change_under_links(void **state)
+{
+    (void) state;
+    const enum evict_reason reasons[] = {EVICT_NOT_KEPT, EVICT_LIFETIME};
+    for (int i = 0; i < 2; i++) {
+        struct kit k;
+        kit_open(&k);
+        k.conf.pool.max_lifetime = 0;
+        kit_start(&k, 1);
+        struct link *idle = kit_link(&k), *lent = kit_link(&k);
+        pool_release(idle);
+        pool_release(lent);
+        struct ask a = {0};
+        usec_t before = loop_now(k.loop);
+        KIT_UNTIL(&k, loop_now(k.loop) > before);
+        assert_int_equal(kit_ask(&k, &a), ACQUIRE_READY);
+        if (i == 0)
+            k.conf.pool.keepalive = false;
+        else
+            k.conf.pool.max_lifetime = 1;
+        kit_reload(&k);
+        pool_release(a.link);
+        assert_int_equal(kit_evicted(&k, reasons[i]), 1);
+        assert_int_equal(kit_ask(&k, &a), ACQUIRE_PENDING); /* not the idle one */
+        assert_int_equal(kit_evicted(&k, reasons[i]), 2);
+        KIT_UNTIL(&k, a.done);
+        pool_evict(a.link, EVICT_ERROR, false);
+        kit_close(&k);
+    }
+}
+
 static void max_idle_is_never_passed(void **state)
 {
     (void) state;
@@ -351,6 +383,7 @@ int main(void)
         cmocka_unit_test(peeks_when_it_must),
         cmocka_unit_test(release_of_a_dead_link_evicts),
         cmocka_unit_test(age_and_number),
+        cmocka_unit_test(settings_change_under_links),
         cmocka_unit_test(max_idle_is_never_passed),
         cmocka_unit_test(idle_timeout),
         cmocka_unit_test(unix_sockets),

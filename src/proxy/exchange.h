@@ -64,6 +64,7 @@ enum exchange_announce {
 #define EXCHANGE_MAGIC 0x57585831u
 
 struct exchange {
+    struct task task; /* in the run queue: exchange_run. First, so that both have one address */
     uint32_t magic;
     uint8_t step;    /* enum step */
     uint8_t jump;    /* enum step: where STEP_JUMP goes */
@@ -86,7 +87,6 @@ struct exchange {
     const struct listener_spec *listener;
     struct str scheme;   /* of the client's connection: http or https; empty: a fetch */
     struct str hsts;     /* Strict-Transport-Security for the answer; empty: none */
-    struct task task;    /* in the run queue: exchange_run */
     struct timer *timer; /* of the session or fetch */
     struct arena arena;
 

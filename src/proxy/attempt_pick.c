@@ -80,16 +80,7 @@ struct endpoint *attempt_balance(const struct attempt *a, const struct pick *pic
     return u->balance->pick(u->balance_state, u, pick);
 }
 
-/* Nobody but the balancer has a say, as in most first attempts. */
-static bool balancer_decides(const struct attempt *a)
-{
-    const struct route *r = a->x->route;
-    const struct upstream *u = r->upstream;
-    return !a->prev && !a->x->forced_endpoint && !r->hooks[ON_PICK].n && !u->limited && !u->by_id &&
-           u->key == KEY_NONE && !u->breaker.enabled;
-}
-
-/* Its choice then. */
+/* The balancer's choice, where nobody else has a say. */
 static __attribute__((noinline)) enum fault ask_balancer(struct attempt *a)
 {
     struct pick pick = {.worker = a->x->worker->index, .now = a->x->now};
@@ -123,8 +114,8 @@ static enum fault ask_all(struct attempt *a)
     }
 }
 
-/* The choice where others have a say, too. */
-static __attribute__((noinline)) enum fault choose(struct attempt *a)
+/* The choice where others have a say. */
+static enum fault choose(struct attempt *a)
 {
     struct exchange *x = a->x;
     if (x->forced_endpoint) {
@@ -144,15 +135,23 @@ static __attribute__((noinline)) enum fault choose(struct attempt *a)
     return ask_all(a);
 }
 
-enum fault attempt_choose(struct attempt *a)
+/* The same, counted. */
+static __attribute__((noinline)) enum fault choose_and_count(struct attempt *a)
 {
     const struct upstream *u = a->x->route->upstream;
-    enum fault f = balancer_decides(a) ? ask_balancer(a) : choose(a);
+    enum fault f = choose(a);
     if (f != FAULT_OK)
         attempt_judge(a);
     else if (a->endpoint && u->balance->counts_active)
         atomic_fetch_add_explicit(&a->endpoint->active, 1, memory_order_relaxed);
     return f;
+}
+
+enum fault attempt_choose(struct attempt *a)
+{
+    const struct route *r = a->x->route;
+    bool alone = r->upstream->balancer_alone && !r->hooks[ON_PICK].n;
+    return alone && !a->prev && !a->x->forced_endpoint ? ask_balancer(a) : choose_and_count(a);
 }
 
 /* What the end says of the endpoint; statuses by RFC 9110 15.6. */

@@ -457,6 +457,8 @@ struct upstream *upstream_new(struct upstream_registry *r, struct str name,
     atomic_store(&u->run->max_pending, (uint32_t) conf->max_pending);
     take_endpoints(u, conf);
     u->limited = conf->max_active || u->endpoints_limited;
+    u->balancer_alone = !u->limited && !u->balance_conf.sticky.n && u->key == KEY_NONE &&
+                        !u->breaker.enabled && !u->balance->counts_active;
     registry_change_end(r);
     if (u->balance_conf.sticky.n)
         index_ids(u);

@@ -114,6 +114,8 @@ struct upstream {
     struct breaker_conf breaker; /* its statuses are owned */
     bool limited;                /* max_active of the upstream or of an endpoint is set */
     bool endpoints_limited;      /* of an endpoint */
+    bool balancer_alone; /* of limits, cookie, key, breaker and counts it has none: balance says
+                            whom a first attempt asks, and that is all */
     bool checked;
     struct health_conf health; /* its texts and statuses are owned */
     void *health_room;

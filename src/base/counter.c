@@ -9,9 +9,10 @@ const uint32_t histogram_bounds[HISTOGRAM_BUCKETS] = {
 
 /* Of the numbers whose highest bit is bit n, at [n], the lowest belongs into this bucket. */
 static const uint8_t first_of_bit[64] = {
-    [7] = 1,   [8] = 2,   [9] = 3,   [10] = 4,  [11] = 4,  [12] = 5,  [13] = 6,
-    [14] = 8,  [15] = 9,  [16] = 10, [17] = 12, [18] = 13, [19] = 14, [20] = 15,
-    [21] = 15, [22] = 16, [23] = 17, [24] = 18, [25] = 19, [26 ... 63] = HISTOGRAM_BUCKETS,
+    [7] = 1,   [8] = 2,   [9] = 3,   [10] = 4,  [11] = 4,
+    [12] = 5,  [13] = 6,  [14] = 8,  [15] = 9,  [16] = 10,
+    [17] = 12, [18] = 13, [19] = 14, [20] = 15, [21] = 15,
+    [22] = 16, [23] = 17, [24] = 18, [25] = 19, [26 ... 63] = HISTOGRAM_BUCKETS,
 };
 
 void histogram_add(struct histogram *h, uint64_t us)

@@ -184,8 +184,9 @@ static __attribute__((noinline)) enum fault tell_deadline(struct exchange *x)
 static enum step_verdict attempt_send_head(struct attempt *a)
 {
     struct exchange *x = a->x;
+    a->stats = &a->endpoint->stats[x->worker->index];
     if (x->kind == EXCHANGE_CONNECTION) { /* what is sent is between the client and the endpoint */
-        counter_add(&a->endpoint->stats[x->worker->index].requests, 1);
+        counter_add(&a->stats->requests, 1);
         a->sent_at = x->now;
         a->status = 101; /* to breaker and ejection: as good as a tunnel that was granted */
         a->step = ATTEMPT_DONE;
@@ -207,7 +208,7 @@ static enum step_verdict attempt_send_head(struct attempt *a)
         f = a->leg->ops->write_head(a->leg, x->out);
     if (f != FAULT_OK)
         return failed(a, f);
-    counter_add(&a->endpoint->stats[x->worker->index].requests, 1);
+    counter_add(&a->stats->requests, 1);
     a->sent_at = x->now;
     pump_start(&x->request, x, DIR_REQUEST, x->client, a->leg);
     a->step = ATTEMPT_AWAIT_HEAD;

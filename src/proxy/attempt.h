@@ -36,10 +36,11 @@ struct attempt {
     struct turn turn;  /* where the requests in progress are limited */
     usec_t not_before; /* backoff: pick only then; when its turn came; 0: at once */
     struct link_wait wait;
-    counter_t *in_progress; /* of its upstream on this worker: counts it until attempt_end */
-    struct link *link;                              /* lent; NULL before and after */
-    struct leg *leg;                                /* NULL before connect is done */
-    enum fault fault;                               /* why it failed; FAULT_OK */
+    struct endpoint_stats *stats; /* of endpoint on this worker, from send_head on */
+    counter_t *in_progress;       /* of its upstream on this worker: counts it until attempt_end */
+    struct link *link;            /* lent; NULL before and after */
+    struct leg *leg;              /* NULL before connect is done */
+    enum fault fault;             /* why it failed; FAULT_OK */
     usec_t started, connected, sent_at, first_byte; /* monotonic; 0: not reached */
     uint16_t status;                                /* of the final head; 0: none */
 };

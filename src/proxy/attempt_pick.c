@@ -256,7 +256,7 @@ void attempt_leave(struct attempt *a)
     if (x->forced_endpoint)
         return; /* a check: its owner judges by itself */
     if (a->first_byte)
-        histogram_add(&e->stats[x->worker->index].latency, a->first_byte - a->sent_at);
+        histogram_add(&a->stats->latency, a->first_byte - a->sent_at);
     if (u->balance->attempt_end || eject_listens(e) || blame_of(a) != BLAME_NONE)
         tell_end(a);
 }

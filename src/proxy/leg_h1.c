@@ -197,7 +197,7 @@ static struct leg_h1 *leg_new(struct exchange *x, struct conn *conn)
     struct leg_h1 *h = arena_alloc(&x->arena, sizeof(*h));
     if (!h)
         return NULL;
-    memset(h, 0, offsetof(struct leg_h1, chunk));
+    memset(h, 0, offsetof(struct leg_h1, conn));
     h->leg.ops = &leg_h1_ops;
     h->leg.x = x;
     h->leg.last_in = h->leg.last_out = x->now;

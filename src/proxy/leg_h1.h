@@ -23,13 +23,9 @@ enum h1_phase {
 
 struct leg_h1 {
     struct leg leg;          /* first */
-    struct conn *conn;       /* NULL after close */
     struct session *session; /* client side; else NULL */
     struct link *link;       /* upstream side; else NULL */
-    struct worker *worker;
-    const struct h1_limits *limits;
-
-    struct block *in; /* being read; unread bytes are [in_at, in->fill) */
+    struct block *in;        /* being read; unread bytes are [in_at, in->fill) */
     uint32_t in_at;
     uint8_t reading, writing; /* enum h1_phase */
     uint8_t peer_method;      /* upstream side: the request's method, for the response's framing */
@@ -38,10 +34,15 @@ struct leg_h1 {
     bool shut;                /* end our sending side once out is empty */
     bool surplus;             /* bytes came behind a complete answer */
     size_t scan;              /* h1_head_end's memory */
-    uint64_t read_left, write_left;
     struct chain out;
     struct task flush;
 
+    /* set at birth */
+    struct conn *conn; /* NULL after close */
+    struct worker *worker;
+    const struct h1_limits *limits;
+    /* of a body of known length, and undefined before */
+    uint64_t read_left, write_left;
     /* of a body that comes chunked, and undefined before */
     struct chunk_decoder chunk;
     struct fields trailer_fields;

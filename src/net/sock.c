@@ -223,6 +223,12 @@ bool sock_local(int fd, struct addr *out)
     return getsockname(fd, (struct sockaddr *) &out->ss, &out->len) == 0;
 }
 
+bool sock_peer(int fd, struct addr *out)
+{
+    out->len = sizeof out->ss;
+    return getpeername(fd, (struct sockaddr *) &out->ss, &out->len) == 0;
+}
+
 void sock_reset_on_close(int fd)
 {
     struct linger now = {.l_onoff = 1, .l_linger = 0};

@@ -26,6 +26,8 @@ enum fault sock_connect_result(int fd) FAULT_CHECKED;
 bool sock_preface(int fd, struct str bytes) __attribute__((warn_unused_result));
 /* The socket's own address. */
 bool sock_local(int fd, struct addr *out);
+/* Whom it is connected to; false: nobody, yet or any more. */
+bool sock_peer(int fd, struct addr *out);
 /* Closes a descriptor that nobody watches. */
 void sock_close(int fd);
 /* Sends a close so that the peer sees a reset instead of an orderly end (SO_LINGER 0). */

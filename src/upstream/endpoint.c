@@ -18,7 +18,7 @@ static const char *const reason_names[EVICT_REASONS] = {
     [EVICT_READABLE] = "stale_bytes",  [EVICT_SURPLUS] = "surplus",
     [EVICT_ERROR] = "error",           [EVICT_NOT_KEPT] = "not_kept",
     [EVICT_RETIRED] = "retired",       [EVICT_PROBE] = "probe_failed",
-    [EVICT_GOAWAY] = "goaway",
+    [EVICT_GOAWAY] = "goaway",         [EVICT_MOVED] = "moved",
 };
 
 const char *evict_reason_name(enum evict_reason r)
@@ -205,6 +205,32 @@ static bool same_addrs(const struct endpoint_addrs *x, const struct endpoint_add
     return same;
 }
 
+static bool has_addr(const struct endpoint_addrs *set, const struct addr *a)
+{
+    for (uint32_t i = 0; i < set->n; i++)
+        if (addr_equal(&set->a[i], a))
+            return true;
+    return false;
+}
+
+/* was has one that is has not. */
+static bool lost_one(const struct endpoint_addrs *was, const struct endpoint_addrs *is)
+{
+    for (uint32_t i = 0; i < was->n; i++)
+        if (!has_addr(is, &was->a[i]))
+            return true;
+    return false;
+}
+
+bool endpoint_has_addr(struct endpoint *e, const struct addr *a)
+{
+    pthread_mutex_lock(&e->lock);
+    const struct endpoint_addrs *set = atomic_load(&e->addrs);
+    bool has = set && has_addr(set, a);
+    pthread_mutex_unlock(&e->lock);
+    return has;
+}
+
 /* Not under a lock: nobody but the resolver's loop replaces the sets. */
 static void tell_moved(struct endpoint *e, const struct endpoint_addrs *was,
                        const struct endpoint_addrs *is)
@@ -234,13 +260,16 @@ void endpoint_set_ips(struct endpoint *e, const struct ip *ips, size_t n)
     registry_change_begin(r);
     pthread_mutex_lock(&e->lock);
     struct endpoint_addrs *old = atomic_exchange(&e->addrs, set);
+    bool lost = old && lost_one(old, set);
+    if (lost)
+        atomic_fetch_add(&e->moves, 1);
     pthread_mutex_unlock(&e->lock);
     atomic_store(&e->resolve_failed, false);
     registry_change_end(r);
+    if (!old || lost)
+        endpoint_tell_all(e);
     if (old)
         tell_moved(e, old, set);
-    else
-        endpoint_tell_all(e);
     mem_free(old);
 }
 

@@ -46,6 +46,7 @@ enum evict_reason {
     EVICT_RETIRED,  /* the endpoint left the configuration, or shutdown */
     EVICT_PROBE,    /* a probe failed */
     EVICT_GOAWAY,   /* the endpoint said GOAWAY (HTTP/2) */
+    EVICT_MOVED,    /* the endpoint's name does not mean its address any more */
     EVICT_REASONS
 };
 
@@ -137,7 +138,7 @@ struct endpoint {
     _Atomic bool resolve_failed;          /* no address known */
     _Atomic bool retired;                 /* no longer configured: pools close their idle links */
     struct endpoint_addrs *_Atomic addrs; /* NULL until resolved; look inside under lock only */
-    _Atomic uint32_t conf_number;         /* grows when *pool was changed */
+    _Atomic uint32_t conf_number, moves;  /* grow: *pool was changed; addrs lost one */
     /* Written by all workers, and only where a limit or a balancer needs them. */
     _Alignas(64) _Atomic uint32_t open; /* open or opening links where max_connections is set */
     _Atomic uint32_t waiting;           /* requests in the queue at the limit */
@@ -176,7 +177,7 @@ struct endpoint *endpoint_ref(struct endpoint *e);
 /* One less; the last one frees; any thread, under no lock of this floor. */
 void endpoint_unref(struct endpoint *e);
 /* Publishes resolved addresses (main thread); n 0 marks resolve_failed when none were known (those
- * known are kept). Pools with requests that wait for the first addresses are told. */
+ * known are kept). Pools are told of the first ones, which requests may wait for, and of a loss. */
 void endpoint_set_ips(struct endpoint *e, const struct ip *ips, size_t n);
 /* The address for the next connect, in turn; false: FAULT_RESOLVE. Any thread. */
 bool endpoint_addr(struct endpoint *e, struct addr *out);

@@ -195,6 +195,7 @@ static bool connect_next(struct link *l, enum fault *fault)
     bool done;
     int fd;
     do {
+        l->moves = atomic_load(&p->endpoint->moves);
         uint32_t n = endpoint_addr_at(p->endpoint, l->addr_at++, &a);
         if (n == 0) {
             *fault = FAULT_RESOLVE;
@@ -266,6 +267,7 @@ struct link *link_adopt(struct link_pool *p, struct ticket *t)
     }
     l->fresh = t->fresh;
     l->requests = t->requests;
+    l->moves = t->moves;
     l->opened = t->opened;
     l->tls = t->tls;
     l->charged = l->tls && mem_charge(l->worker->account, TLS_BYTES_OPEN) ? TLS_BYTES_OPEN : 0;
@@ -273,10 +275,10 @@ struct link *link_adopt(struct link_pool *p, struct ticket *t)
     l->released_turn = loop_turn_number(p->worker->loop);
     l->state = LINK_LENT;
     list_push_back(&p->lent, &l->node);
-    bool same = l->tls == p->tls && (!l->tls || l->charged);
-    if (same && conn_is_quiet(&l->conn))
+    bool same = l->tls == p->tls && (!l->tls || l->charged), strayed = link_strayed(l);
+    if (same && !strayed && conn_is_quiet(&l->conn))
         return l;
-    link_drop(l, same ? EVICT_CLOSED : EVICT_RETIRED, false);
+    link_drop(l, !same ? EVICT_RETIRED : strayed ? EVICT_MOVED : EVICT_CLOSED, false);
     return NULL;
 }
 
@@ -327,6 +329,7 @@ void link_detach(struct link *l, struct ticket *t)
     t->has_link = true;
     t->fresh = l->fresh;
     t->requests = l->requests;
+    t->moves = l->moves;
     t->opened = l->opened;
     t->tls = l->tls;
     l->conn.watch.fd = -1;

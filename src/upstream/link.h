@@ -70,6 +70,7 @@ struct link {
     struct list_node room_node; /* in pool.roomy: lent, and more may be lent */
     uint32_t capacity, in_use;  /* loans at a time, loans now: of a shared link */
     usec_t busy_since;          /* of a shared link: nobody had it before */
+    uint32_t moves;             /* of the endpoint, when its address was one of the name's */
     uint8_t leaving;            /* enum evict_reason: no loan any more; EVICT_REASONS: stays */
     /* While lent: events go to the borrower (may be NULL: flags in conn are kept all the same). */
     void (*on_event)(struct link *l, unsigned events);

@@ -146,6 +146,8 @@ void pool_ready(struct link *l)
     l->opened = l->released = loop_now(p->worker->loop);
     l->released_turn = loop_turn_number(p->worker->loop);
     p->warm_pause = 0;
+    if (link_strayed(l))
+        pool_share_stop(l, EVICT_MOVED); /* for those who wait, and nobody else */
     enum evict_reason reason = p->n_opening_waits ? EVICT_REASONS : spare_unfit(l);
     if (reason == EVICT_REASONS) {
         pool_offer(l, true);

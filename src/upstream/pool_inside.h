@@ -28,9 +28,9 @@ enum wait_state {
 struct ticket {
     struct note note; /* first */
     struct list_node node;
-    struct endpoint *endpoint; /* one reference */
-    struct link_wait *wait;    /* NULL: cancelled meanwhile */
-    uint32_t worker, requests; /* requests: of the link */
+    struct endpoint *endpoint;        /* one reference */
+    struct link_wait *wait;           /* NULL: cancelled meanwhile */
+    uint32_t worker, requests, moves; /* requests, moves: of the link */
     bool want_fresh, fresh;
     bool keyed;    /* wait wants a link of its own kind: none of another worker will do */
     bool has_link; /* conn comes along; else only the right to open one */
@@ -53,15 +53,15 @@ struct link_pool {
     uint32_t n_open;                              /* links of all states but CLOSED: slots held */
     uint32_t n_idle, n_opening, n_opening_waits, n_resolving;
     uint32_t each; /* requests that a link being opened is expected to carry; 1 on HTTP/1 */
-    uint32_t permits, batch; /* to idle, leased from endpoint->idle, >= n_idle; at a time */
-    uint32_t warm;           /* idle links this worker keeps ready (its part of min_idle) */
-    uint32_t conf_number;    /* of conf */
-    bool counted;            /* n_open is part of endpoint->open: max_connections is set */
-    bool keyed;              /* a link or wait of this pool is not for everybody */
-    bool serving;            /* the FIFO is being served, or must wait until a list was walked */
-    usec_t warm_pause;       /* after failures to open warm links: doubles */
-    struct pool_conf conf;   /* a copy; probe_path is its own */
-    struct tls_client *tls;  /* one reference; NULL: none is spoken */
+    uint32_t permits, batch;     /* to idle, leased from endpoint->idle, >= n_idle; at a time */
+    uint32_t warm;               /* idle links this worker keeps ready (its part of min_idle) */
+    uint32_t conf_number, moves; /* of conf; of the endpoint, at the last look */
+    bool counted;                /* n_open is part of endpoint->open: max_connections is set */
+    bool keyed;                  /* a link or wait of this pool is not for everybody */
+    bool serving;           /* the FIFO is being served, or must wait until a list was walked */
+    usec_t warm_pause;      /* after failures to open warm links: doubles */
+    struct pool_conf conf;  /* a copy; probe_path is its own */
+    struct tls_client *tls; /* one reference; NULL: none is spoken */
     struct timer idle_timer, resolve_timer, warm_timer;
     struct task warm_task;
 };

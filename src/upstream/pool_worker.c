@@ -201,6 +201,7 @@ void pool_look(struct pool_worker *w, struct endpoint *e)
         pool_close_unused(p);
         pool_reap_later(p);
     }
+    pool_leave_moved(p);
     resolve_look(p);
     if (pool_contended(p))
         pool_serve(p);

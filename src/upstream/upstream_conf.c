@@ -132,8 +132,8 @@ static const struct schema_field endpoint_rows[] = {
      .required = true,
      .reloadable = true,
      .since = "0.1",
-     .doc = "Where it listens: host:port, [v6]:port or unix:/path; a name is resolved again at its "
-            "TTL.",
+     .doc = "Where it listens: host:port, [v6]:port or unix:/path. A name is resolved again at its "
+            "TTL, and connections to an address that it has lost carry no more requests.",
      .example = "127.0.0.1:9000"},
     {.name = "weight",
      .type = SCHEMA_FLOAT,

@@ -36,6 +36,61 @@ static void a_name_resolves(void **state)
     kit_close(&k);
 }
 
+/* The name means these addresses from now on. */
+static void moves(struct kit *k, const char *first, const char *second)
+{
+    struct ip ips[2];
+    assert_true(ip_parse(str_c(first), &ips[0]));
+    if (second)
+        assert_true(ip_parse(str_c(second), &ips[1]));
+    endpoint_set_ips(k->e, ips, second ? 2 : 1);
+    loop_turn(k->loop, 0);
+}
+
+/* Connections to an address that the name has lost end: idle ones at once, those in use when they
+ * come back. An address more ends none, and neither do addresses that stay. */
+static void a_name_moves(void **state)
+{
+    (void) state;
+    struct kit k;
+    named(&k, "moves.example");
+    moves(&k, "127.0.0.1", NULL);
+    struct link *used = kit_link(&k), *idle = kit_link(&k);
+    pool_release(idle);
+    moves(&k, "127.0.0.1", "127.0.0.2");
+    assert_int_equal(kit_evicted(&k, EVICT_MOVED), 0);
+    assert_int_equal(counter_get(&k.e->stats[0].idle_now), 1);
+    moves(&k, "127.0.0.3", NULL);
+    assert_int_equal(kit_evicted(&k, EVICT_MOVED), 1);
+    assert_int_equal(used->state, LINK_LENT);
+    moves(&k, "127.0.0.1", NULL); /* that it is back is no help: it was said to leave */
+    pool_release(used);
+    assert_int_equal(kit_evicted(&k, EVICT_MOVED), 2);
+    struct link *kept = kit_link(&k);
+    pool_release(kept);
+    assert_int_equal(kit_evicted(&k, EVICT_MOVED), 2);
+    assert_int_equal(counter_get(&k.e->stats[0].idle_now), 1);
+    kit_close(&k);
+}
+
+/* One that was being opened meanwhile serves who waits for it, and ends. */
+static void a_name_moves_meanwhile(void **state)
+{
+    (void) state;
+    struct kit k;
+    struct ask a = {0};
+    named(&k, "moves.example");
+    moves(&k, "127.0.0.1", NULL);
+    assert_int_equal(kit_ask(&k, &a), ACQUIRE_PENDING);
+    const struct ip gone = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 3}};
+    endpoint_set_ips(k.e, &gone, 1);
+    KIT_UNTIL(&k, a.done);
+    assert_int_equal(a.fault, FAULT_OK);
+    pool_release(a.link);
+    assert_int_equal(kit_evicted(&k, EVICT_MOVED), 1);
+    kit_close(&k);
+}
+
 /* A name server that says NXDOMAIN to everything. */
 static void answer_no(int fd)
 {
@@ -83,6 +138,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_name_resolves),
+        cmocka_unit_test(a_name_moves),
+        cmocka_unit_test(a_name_moves_meanwhile),
         cmocka_unit_test(a_name_that_nobody_knows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

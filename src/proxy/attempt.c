@@ -327,8 +327,6 @@ void attempt_end(struct attempt *a, bool keep, enum fault f)
         attempt_leave(a);
     if (a->turn.upstream)
         turn_leave(&a->turn, &x->worker->upstream);
-    if (!a->endpoint)
-        return;
-    if (x->route->hooks[ON_ATTEMPT_END].n)
+    if (x->route->hooks[ON_ATTEMPT_END].n && a->endpoint)
         hooks_attempt(x, ON_ATTEMPT_END, a);
 }

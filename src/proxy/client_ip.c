@@ -9,7 +9,7 @@ struct walk {
     uint32_t left; /* hops that may still be looked at */
 };
 
-bool client_ip_trusted(const struct snapshot *s, struct ip ip)
+__attribute__((noinline)) bool client_ip_trusted(const struct snapshot *s, struct ip ip)
 {
     for (uint32_t i = 0; i < s->n_trusted; i++) {
         if (cidr_has(&s->trusted[i], ip))

@@ -60,7 +60,7 @@ static enum fault admit_tls(struct exchange *x)
 bool exchange_peer_trusted(const struct exchange *x)
 {
     const struct snapshot *s = x->snapshot;
-    return x->peer_unix ? s->trust_unix : client_ip_trusted(s, x->peer_ip);
+    return x->peer_unix ? s->trust_unix : s->n_trusted && client_ip_trusted(s, x->peer_ip);
 }
 
 /* We come here with a head that is well-formed. We leave when who is asking is known and the

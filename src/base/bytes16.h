@@ -33,6 +33,12 @@ static inline unsigned bytes16_mask(bytes16 v)
 #endif
 }
 
+/* The number of the lowest bit of mask that is set; one is. */
+static inline size_t bytes16_first(unsigned mask)
+{
+    return (size_t) (unsigned) __builtin_ctz(mask);
+}
+
 /* n (4 to 16) bytes at p, some of them several times when n < 16; equal input gives equal
  * vectors. */
 static inline bytes16 bytes16_load_short(const char *p, size_t n)

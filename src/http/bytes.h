@@ -39,6 +39,12 @@ static inline unsigned byte_hex(char c)
     return (unsigned) ((c & 0xf) + 9 * ((c >> 6) & 1));
 }
 
+/* Value of a decimal digit; above 9: c is none. */
+static inline unsigned byte_digit(char c)
+{
+    return (unsigned) (unsigned char) c - '0';
+}
+
 /* All bytes of s are in set, looked at one by one. */
 static inline bool bytes_are(struct str s, unsigned set)
 {
@@ -130,19 +136,10 @@ static __attribute__((noinline, unused)) const char *control_find_few(const char
 /* The first byte in [p, end) that is a control byte, HTAB too, or DEL; end when there is none. */
 static inline const char *control_find(const char *p, const char *end)
 {
-    ptrdiff_t left = end - p;
-    for (; left >= 16; left -= 16) {
+    for (; end - p >= 16; p += 16) {
         unsigned hit = bytes16_mask(bytes16_controls(bytes16_load(p)));
         if (hit)
-            return p + __builtin_ctz(hit);
-        p += 16;
-        /* Long values: two steps at once. */
-        for (; left >= 48; left -= 32, p += 32) {
-            bytes16 one = bytes16_controls(bytes16_load(p));
-            bytes16 two = bytes16_controls(bytes16_load(p + 16));
-            if (bytes16_mask(one | two))
-                break;
-        }
+            return p + bytes16_first(hit);
     }
     return control_find_few(p, end);
 }
@@ -157,16 +154,15 @@ static inline const char *text_end(const char *p, const char *end)
     return p;
 }
 
-/* The first ':' in [p, end), or end. */
-static inline const char *colon_find(const char *p, const char *end)
+/* The first c in [p, end), or end. */
+static inline const char *byte_find(const char *p, const char *end, char c)
 {
-    for (ptrdiff_t left = end - p; left >= 16; left -= 16) {
-        unsigned hit = bytes16_mask((bytes16) (bytes16_load(p) == ':'));
+    for (; end - p >= 16; p += 16) {
+        unsigned hit = bytes16_mask((bytes16) (bytes16_load(p) == (uint8_t) c));
         if (hit)
-            return p + __builtin_ctz(hit);
-        p += 16;
+            return p + bytes16_first(hit);
     }
-    while (p < end && *p != ':')
+    while (p < end && *p != c)
         p++;
     return p;
 }

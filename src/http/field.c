@@ -76,7 +76,7 @@ static inline bool name_is(const char *p, size_t n, const char *name)
 /* The one known name that the n (at least 2) bytes at p may be; FIELD_OTHER: none. */
 static inline unsigned candidate(const char *p, size_t n)
 {
-    return field_slots[FIELD_SLOT(n, p[0] & 31, p[n - 2] & 31)];
+    return field_slots[FIELD_SLOT((unsigned) n, (unsigned char) p[1], (unsigned char) p[n - 2])];
 }
 
 enum field_id field_id(struct str name)

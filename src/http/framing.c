@@ -10,23 +10,16 @@
 static bool length_value(struct str text, uint64_t *length)
 {
     uint64_t v = 0;
-    size_t i = 0;
-    for (; i < text.n && i < 18; i++) { /* 18 digits always fit */
-        unsigned digit = (unsigned) (unsigned char) text.p[i] - '0';
-        if (digit > 9)
-            return false;
-        v = v * 10 + digit;
-    }
-    for (; i < text.n; i++) {
-        unsigned digit = (unsigned) (unsigned char) text.p[i] - '0';
+    for (size_t i = 0; i < text.n; i++) {
+        unsigned digit = byte_digit(text.p[i]);
         if (digit > 9 || v > INT64_MAX / 10)
             return false;
         v = v * 10 + digit; /* at most INT64_MAX + 2 */
-        if (v > INT64_MAX)
-            return false;
     }
+    if (text.n == 0 || v > INT64_MAX)
+        return false;
     *length = v;
-    return text.n > 0;
+    return true;
 }
 
 /* Exactly one Content-Length, and valid. */

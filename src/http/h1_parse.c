@@ -103,7 +103,7 @@ enum fault h1_head_overflow(struct str bytes, const struct h1_limits *limits)
 /* CR LF stands at p, before end. */
 static inline bool line_ends(const char *p, const char *end)
 {
-    return end - p >= 2 && memcmp(p, "\r\n", 2) == 0;
+    return p + 1 < end && memcmp(p, "\r\n", 2) == 0;
 }
 
 static inline bool is_blank(char c)
@@ -131,7 +131,7 @@ static __attribute__((noinline)) enum fault parse_odd_field(struct fields *f, co
                                                             const char *end,
                                                             const struct blame *blame)
 {
-    const char *line = *at, *p = colon_find(line, end);
+    const char *line = *at, *p = byte_find(line, end, ':');
     struct str name = str_of(line, (size_t) (p - line));
     enum field_id id = field_id(name);
     /* A known name is a token; only others need a look at every byte. */
@@ -158,28 +158,35 @@ static __attribute__((noinline)) enum fault parse_odd_field(struct fields *f, co
 #define SHORT_SIGHT 18
 #define LONG_SIGHT 34
 
-/* The same for a name of 16 to 31 bytes. Apart, as it would take the registers of the others. */
-static __attribute__((noinline)) size_t plain_long_name(const char *p, const char *end, uint8_t *id)
+/* A name that letters, digits and '-' make up; n is 0: it is not such a one. */
+struct plain_name {
+    size_t n;
+    enum field_id id;
+};
+
+/* The name of 16 to 31 bytes at p. Apart, as it would take the registers of the others. */
+static __attribute__((noinline)) struct plain_name plain_long_name(const char *p, const char *end)
 {
     if (end - p < LONG_SIGHT)
-        return 0;
+        return (struct plain_name){0, FIELD_OTHER};
     unsigned colons = bytes16_mask((bytes16) (bytes16_load(p + 16) == ':'));
-    struct str name = str_of(p, 16 + (colons ? (size_t) __builtin_ctz(colons) : 0));
-    *id = (uint8_t) field_id(name);
-    return colons && (*id || bytes16_none(name, bytes16_unword)) ? name.n : 0;
+    struct str name = str_of(p, 16 + (colons ? bytes16_first(colons) : 0));
+    enum field_id id = field_id(name);
+    bool plain = colons && (id || bytes16_none(name, bytes16_unword));
+    return (struct plain_name){plain ? name.n : 0, id};
 }
 
-/* The length of the name at p, which letters, digits and '-' make up; 0: it is not such a one. */
-static inline size_t plain_name(const char *p, const char *end, uint8_t *id)
+/* The name at p. */
+static inline struct plain_name plain_name(const char *p, const char *end)
 {
     bytes16 first = bytes16_load(p);
     unsigned colons = bytes16_mask((bytes16) (first == ':'));
     if (!colons)
-        return plain_long_name(p, end, id);
-    size_t n = (size_t) __builtin_ctz(colons);
-    *id = (uint8_t) field_id_in16(p, n);
-    unsigned odd = *id ? 0 : bytes16_mask(bytes16_unword(first)) & ((1u << n) - 1);
-    return odd ? 0 : n;
+        return plain_long_name(p, end);
+    size_t n = bytes16_first(colons);
+    enum field_id id = field_id_in16(p, n);
+    bool plain = id || !(bytes16_mask(bytes16_unword(first)) & ((1u << n) - 1));
+    return (struct plain_name){plain ? n : 0, id};
 }
 
 /* Takes field lines as long as they look as nearly all do, and as Weir itself would write them, and
@@ -187,25 +194,24 @@ static inline size_t plain_name(const char *p, const char *end, uint8_t *id)
 static inline const char *plain_fields(struct fields *f, const char *line, const char *end,
                                        uint32_t max)
 {
-    struct field *slot = f->v + f->n;
-    uint32_t most = (f->cap < max ? f->cap : max) - f->n, left = most;
+    struct field *slot = f->v + f->n, *full = f->v + (f->cap < max ? f->cap : max);
     uint64_t present = f->present;
-    for (; left && end - line >= SHORT_SIGHT && *line != '\r'; left--, slot++) {
-        size_t n = plain_name(line, end, &slot->id);
-        const char *p = line + n + 2;
-        if (n == 0 || memcmp(p - 2, ": ", 2) != 0 || (unsigned char) *p <= ' ')
+    while (slot < full && end - line >= SHORT_SIGHT && *line != '\r') {
+        struct plain_name name = plain_name(line, end);
+        const char *value = line + name.n + 2;
+        if (name.n == 0 || memcmp(value - 2, ": ", 2) != 0 || (unsigned char) *value <= ' ')
             break;
-        const char *stop = control_find(p, end);
+        const char *stop = control_find(value, end);
         if (!line_ends(stop, end) || stop[-1] == ' ')
             break;
-        slot->name = str_of(line, n);
-        slot->value = str_of(p, (size_t) (stop - p));
-        slot->line = (uint32_t) (n + slot->value.n + 4);
-        present |= UINT64_C(1) << slot->id;
-        line = stop + 2;
+        const char *next = stop + 2;
+        *slot++ = (struct field){str_of(line, name.n), str_of(value, (size_t) (stop - value)),
+                                 (uint8_t) name.id, (uint32_t) (next - line)};
+        present |= UINT64_C(1) << name.id;
+        line = next;
     }
     f->present = present;
-    f->n += most - left;
+    f->n = (uint32_t) (slot - f->v);
     return line;
 }
 
@@ -265,10 +271,11 @@ static struct str upgrade_of(const struct head *h)
 /* "HTTP/1.1" in the eight bytes at p: sets the version. */
 static inline bool version_at(const char *p, struct head *h)
 {
-    if (memcmp(p, "HTTP/1.", 7) != 0 || p[7] < '0' || p[7] > '9')
+    unsigned minor = byte_digit(p[7]);
+    if (minor > 9 || memcmp(p, "HTTP/1.", 7) != 0)
         return false;
     h->major = 1;
-    h->minor = (uint8_t) (p[7] - '0');
+    h->minor = (uint8_t) minor;
     return true;
 }
 
@@ -312,29 +319,37 @@ enum fault h1_response_early(struct str bytes)
     return n && memcmp(bytes.p, begin.p, n) != 0 ? FAULT_UP_HEAD : FAULT_OK;
 }
 
-/* The request line up to and with its CR LF (RFC 9112 3). *at is moved behind it. */
-static enum fault parse_request_line(struct head *h, struct arena *a, const char **at,
-                                     const char *end, const struct h1_limits *limits)
+/* What is wrong with the method at p, behind which there is no space or that is no token. */
+static enum fault bad_method(const char *method, const char *end)
 {
-    const char *method = *at, *p = method;
+    const char *p = method;
     while (p < end && byte_is(*p, BYTE_TOKEN))
         p++;
     if (p == end || *p == '\n' || (*p == '\r' && !line_ends(p, end)))
         return FAULT_REQ_LINE_END;
-    if (p == method || *p == '\r')
-        return FAULT_REQ_LINE;
-    if (*p != ' ')
-        return FAULT_REQ_METHOD;
-    h->method = str_of(method, (size_t) (p - method));
-    h->method_id = (uint8_t) method_id(h->method);
+    return p == method || *p == '\r' ? FAULT_REQ_LINE : FAULT_REQ_METHOD;
+}
 
-    const char *target = p + 1;
-    const char *sp = memchr(target, ' ', (size_t) (end - target));
-    bool fine = sp && end - sp >= 11 && version_at(sp + 1, h) && line_ends(sp + 9, end);
+/* The request line up to and with its CR LF (RFC 9112 3). *at is moved behind it. */
+static enum fault parse_request_line(struct head *h, struct arena *a, const char **at,
+                                     const char *end, const struct h1_limits *limits)
+{
+    const char *sp = byte_find(*at, end, ' ');
+    struct str method = str_of(*at, (size_t) (sp - *at));
+    enum method id = method_id(method);
+    /* A known method is a token; only others need a look at every byte. */
+    if (sp == end || (id == METHOD_OTHER && !field_name_valid(method)))
+        return bad_method(method.p, end);
+    h->method = method;
+    h->method_id = (uint8_t) id;
+
+    const char *target = sp + 1;
+    sp = byte_find(target, end, ' ');
+    bool fine = end - sp >= 11 && version_at(sp + 1, h) && memcmp(sp + 9, "\r\n", 2) == 0;
     const char *lf = fine ? NULL : memchr(target, '\n', (size_t) (end - target));
     if (!fine && !lf)
         return FAULT_REQ_LINE_END;
-    if (lf && (!sp || lf < sp)) {
+    if (lf && lf < sp) {
         /* No second space in this line: "GET /" of HTTP/0.9, or a bad line end. */
         size_t n = (size_t) (lf - target);
         if (n == 0 || lf[-1] != '\r' || memchr(target, '\r', n - 1))
@@ -353,7 +368,7 @@ static enum fault parse_request_line(struct head *h, struct arena *a, const char
 }
 
 /* Host of a request whose target names the host: it must be valid, and means nothing. */
-static enum fault overruled_host(struct str host, struct arena *a)
+RARE static enum fault overruled_host(struct str host, struct arena *a)
 {
     struct head named = {.status = 0};
     return authority_parse(host, a, &named);
@@ -377,8 +392,8 @@ static enum fault settle_host(struct head *h, struct arena *a)
 }
 
 /* The request head at *at, which is moved behind it. */
-static enum fault parse_request(struct head *h, struct arena *a, const char **at, const char *end,
-                                const struct h1_limits *limits)
+static inline enum fault parse_request(struct head *h, struct arena *a, const char **at,
+                                       const char *end, const struct h1_limits *limits)
 {
     struct str scheme = h->scheme;
     enum fault bad = parse_request_line(h, a, at, end, limits);
@@ -392,7 +407,7 @@ static enum fault parse_request(struct head *h, struct arena *a, const char **at
 }
 
 /* What the fields of a request say together. */
-static enum fault settle_request(struct head *h, struct arena *a)
+static inline enum fault settle_request(struct head *h, struct arena *a)
 {
     enum fault bad = settle_host(h, a);
     if (!bad)
@@ -429,7 +444,7 @@ static inline void ready(struct head *h, struct arena *a)
 {
     if (h->major)
         *h = (struct head){.status = 0};
-    fields_init(&h->fields, a);
+    h->fields.arena = a;
 }
 
 size_t h1_take_request(struct head *h, struct arena *a, struct str bytes, struct str scheme,
@@ -451,15 +466,12 @@ static bool parse_status_line(struct head *h, const char **at, const char *end)
     const char *p = *at;
     if (end - p < 14 || !version_at(p, h) || p[8] != ' ')
         return false;
-    unsigned status = 0;
-    for (p += 9; p < *at + 12; p++) {
-        if (*p < '0' || *p > '9')
-            return false;
-        status = status * 10 + (unsigned) (*p - '0');
-    }
-    if (status < 100 || status > 599)
+    unsigned hundreds = byte_digit(p[9]), tens = byte_digit(p[10]), ones = byte_digit(p[11]);
+    unsigned status = (hundreds * 10 + tens) * 10 + ones;
+    if (tens > 9 || ones > 9 || status < 100 || status > 599)
         return false;
     h->status = (uint16_t) status;
+    p += 12;
     /* Senders that drop the space before an empty phrase are many. */
     if (*p == ' ')
         p++;
@@ -477,7 +489,7 @@ static bool parse_status_line(struct head *h, const char **at, const char *end)
 static enum fault parse_response(struct head *h, const char **at, const char *end,
                                  const struct h1_limits *limits)
 {
-    if (!parse_status_line(h, at, end) || *at == end)
+    if (!parse_status_line(h, at, end))
         return FAULT_UP_HEAD;
     return parse_fields(&h->fields, at, end, limits->fields, &blame_upstream);
 }

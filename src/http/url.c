@@ -43,7 +43,7 @@ static bool port_suffix(struct str text, uint16_t *port)
 {
     uint32_t v = 0;
     for (size_t i = 1; i < text.n; i++) {
-        unsigned digit = (unsigned) (unsigned char) text.p[i] - '0';
+        unsigned digit = byte_digit(text.p[i]);
         if (digit > 9 || v > UINT16_MAX)
             return false;
         v = v * 10 + digit;
@@ -85,8 +85,6 @@ static inline const char *host_end(struct str text, bool *upper)
         *upper = true;
         return p + close + 1;
     }
-    if (bytes16_none(text, bytes16_unhost))
-        return end;
     while (p < end && byte_is(*p, BYTE_HOST))
         p++;
     if (p == end || *p == ':')
@@ -98,15 +96,16 @@ static inline const char *host_end(struct str text, bool *upper)
 /* Takes text apart and checks it (RFC 3986 3.2.2, 3.2.3); no user info, host not empty. */
 static inline bool authority_split(struct str text, struct parts *out)
 {
-    out->upper = false;
-    out->port = 0;
+    *out = (struct parts){.text = text, .host = text};
+    /* Nearly always it is a name alone, in lower case. */
+    if (bytes16_none(text, bytes16_unhost))
+        return true;
     if (text.n == 0)
         return false;
     const char *p = host_end(text, &out->upper);
     if (!p || p == text.p || (p - text.p == 1 && *text.p == '.'))
         return false;
-    out->host = str_of(text.p, (size_t) (p - text.p));
-    out->text = text;
+    out->host.n = (size_t) (p - text.p);
     if (out->host.n == text.n)
         return true;
     if (*p != ':' || !port_suffix(str_of(p, text.n - out->host.n), &out->port))
@@ -218,12 +217,15 @@ static enum fault origin_form(struct head *h, struct arena *a, struct str raw)
 {
     const char *p = raw.p, *end = raw.p + raw.n;
     bool plain = true;
-    while (p < end && *p != '?') {
+    for (; p < end; p++) {
+        if (byte_is(*p, BYTE_PATH))
+            continue;
+        if (*p == '?')
+            break;
         /* A dot matters only behind a slash; everything else that is no plain byte makes
          * path_normalise look at the path once more. */
-        if (!byte_is(*p, BYTE_PATH) && (*p != '.' || p[-1] == '/'))
+        if (*p != '.' || p[-1] == '/')
             plain = false;
-        p++;
     }
     struct str path = str_of(raw.p, (size_t) (p - raw.p));
     h->query = STR("");

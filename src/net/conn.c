@@ -85,9 +85,13 @@ static enum io plain_read(struct conn *c, void *to, size_t max, size_t *n)
     if (got <= 0)
         return not_read(c, to, max, n, got);
     *n = (size_t) got;
-    c->last_short = *n < max;
-    if (c->last_short && !c->hup)
-        c->may_read = false;
+    if (*n == max) {
+        c->last_short = false;
+    } else {
+        c->last_short = true;
+        if (!c->hup)
+            c->may_read = false;
+    }
     return IO_OK;
 }
 

@@ -36,6 +36,16 @@ static void message_done(struct leg_h1 *h)
         h->leg.bytes_in -= unread(h);
 }
 
+/* Goes on in fresh, into which what is unread is copied. */
+static void move_unread(struct leg_h1 *h, struct block *fresh)
+{
+    size_t n = unread(h);
+    must(n <= fresh->cap);
+    memcpy(fresh->bytes, h->in->bytes + h->in_at, n);
+    fresh->fill = (uint32_t) n;
+    block_unref(h->in);
+}
+
 /* A block with room, keeping unread bytes (and, for a head, contiguity). False: memory. */
 static bool make_room(struct leg_h1 *h, size_t keep_together)
 {
@@ -55,13 +65,8 @@ static bool make_room(struct leg_h1 *h, size_t keep_together)
             memory_wait(h->leg.x);
         return false;
     }
-    size_t n = unread(h);
-    if (n) {
-        must(n <= fresh->cap);
-        memcpy(fresh->bytes, b->bytes + h->in_at, n);
-    }
-    fresh->fill = (uint32_t) n;
-    block_unref(b);
+    if (b)
+        move_unread(h, fresh);
     h->in = fresh;
     h->in_at = 0;
     return true;
@@ -179,14 +184,12 @@ static enum fault too_large(const struct leg_h1 *h)
     return h1_head_overflow(str_of(h->in->bytes + h->in_at, unread(h)), h->limits);
 }
 
-/* Looks for a head in what is unread. IO_AGAIN: more bytes are needed. */
-static enum io find_head(struct leg_h1 *h, struct head *head)
+/* Finds the end of a head, or why there will be none. IO_AGAIN: more bytes are needed. */
+static __attribute__((noinline)) enum io find_head(struct leg_h1 *h, struct head *head)
 {
     const char *from = h->in->bytes + h->in_at;
-    size_t skip = 0, n = h->scan ? 0 : take_head(h, head, str_of(from, unread(h)));
-    if (n)
-        return pass_head(h, n) == FAULT_OK ? head_done(h, head) : broken(h, FAULT_MEMORY);
-    n = h1_head_end(from, unread(h), &h->scan, h->session ? &skip : NULL);
+    size_t skip = 0;
+    size_t n = h1_head_end(from, unread(h), &h->scan, h->session ? &skip : NULL);
     if (n > h->limits->head || (!n && unread(h) > h->limits->head))
         return broken(h, too_large(h));
     struct str text = str_of(from + skip, n ? n : unread(h) - skip);
@@ -200,6 +203,15 @@ static enum io find_head(struct leg_h1 *h, struct head *head)
     return n ? head_done(h, head) : IO_AGAIN;
 }
 
+/* Looks for a head in what is unread. IO_AGAIN: more bytes are needed. */
+static enum io next_head(struct leg_h1 *h, struct head *head)
+{
+    size_t n = h->scan ? 0 : take_head(h, head, str_of(h->in->bytes + h->in_at, unread(h)));
+    if (!n)
+        return find_head(h, head);
+    return pass_head(h, n) == FAULT_OK ? head_done(h, head) : broken(h, FAULT_MEMORY);
+}
+
 enum io leg_h1_read_head(struct leg *l, struct head *head)
 {
     struct leg_h1 *h = (struct leg_h1 *) l;
@@ -208,7 +220,7 @@ enum io leg_h1_read_head(struct leg *l, struct head *head)
     size_t want = 1;
     for (;;) {
         if (unread(h)) {
-            enum io io = find_head(h, head);
+            enum io io = next_head(h, head);
             if (io != IO_AGAIN)
                 return io;
             if (!block_room(h->in))

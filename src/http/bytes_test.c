@@ -38,11 +38,11 @@ static void test_hex(void **state)
     }
 }
 
-/* Every byte at every place of texts of every length up to 24. */
+/* Every byte at every place of texts of every length up to 40. */
 static void test_text_end(void **state)
 {
     (void) state;
-    char text[24];
+    char text[40];
     for (size_t n = 0; n <= sizeof(text); n++) {
         memset(text, 0xff, sizeof(text));
         assert_ptr_equal(text_end(text, text + n), text + n);
@@ -55,6 +55,20 @@ static void test_text_end(void **state)
                 bool fine = c == 9 || (c >= 32 && c != 127);
                 assert_ptr_equal(text_end(text, text + n), fine ? text + n : text + at);
             }
+        }
+    }
+}
+
+/* The first of two, in texts of every length up to 40, never behind the end. */
+static void test_find(void **state)
+{
+    (void) state;
+    char text[41];
+    for (size_t n = 0; n < sizeof(text); n++) {
+        for (size_t at = 0; at <= n; at++) {
+            memset(text, ':' ^ 0x80, sizeof(text));
+            text[at] = text[n] = ':';
+            assert_ptr_equal(byte_find(text, text + n, ':'), text + at);
         }
     }
 }
@@ -75,9 +89,8 @@ static void test_words(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_classes),
-        cmocka_unit_test(test_hex),
-        cmocka_unit_test(test_text_end),
+        cmocka_unit_test(test_classes),  cmocka_unit_test(test_hex),
+        cmocka_unit_test(test_text_end), cmocka_unit_test(test_find),
         cmocka_unit_test(test_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

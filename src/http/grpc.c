@@ -36,7 +36,7 @@ enum grpc_kind grpc_kind(const struct head *h, struct str *format)
     return f ? grpc_type(f->value, format) : GRPC_NONE;
 }
 
-usec_t grpc_timeout(const struct head *h)
+__attribute__((noinline)) usec_t grpc_timeout(const struct head *h)
 {
     static const struct {
         char unit;

@@ -107,7 +107,7 @@ struct endpoint *affinity_sticky(struct exchange *x, const struct pick *p)
     return e;
 }
 
-static enum fault set_cookie(struct exchange *x)
+static __attribute__((noinline)) enum fault set_cookie(struct exchange *x)
 {
     const struct upstream *u = x->route->upstream;
     char id[ID_CHARS + 1];

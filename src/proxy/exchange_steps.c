@@ -47,7 +47,7 @@ static bool misdirected(const struct exchange *x)
 
 /* What came before the handshake was over goes on only when asking twice does no harm, for so it
  * may come (RFC 8470 4); else the client is told to ask again, and then it is over. */
-static enum fault admit_tls(struct exchange *x)
+static __attribute__((noinline)) enum fault admit_tls(struct exchange *x)
 {
     enum fault f = client_auth(x);
     if (f != FAULT_OK || __builtin_expect(!conn_tls_early(&x->session->conn), 1))
@@ -84,8 +84,8 @@ enum step_verdict step_admit(struct exchange *x)
         f = FAULT_REQ_MISDIRECTED;
     if (f != FAULT_OK)
         return step_fail(x, f);
-    if (hop_max_forwards(x)) {
-        bool options = x->in->method_id == METHOD_OPTIONS;
+    bool options = x->in->method_id == METHOD_OPTIONS;
+    if ((options || x->in->method_id == METHOD_TRACE) && hop_max_forwards(x)) {
         reply_init(x, options ? 200 : 405);
         if (!options && !fields_add_id(&x->reply.fields, FIELD_ALLOW, STR("OPTIONS")))
             return step_fail(x, FAULT_MEMORY);

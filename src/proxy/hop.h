@@ -19,6 +19,6 @@ enum fault hop_response(struct exchange *x, struct head *h) FAULT_CHECKED;
 void hop_trailers(struct fields *trailers);
 /* Max-Forwards on OPTIONS and TRACE: true when the request must be answered here (0), else
  * counted down in out. */
-bool hop_max_forwards(struct exchange *x);
+__attribute__((noinline)) bool hop_max_forwards(struct exchange *x);
 
 #endif

@@ -33,7 +33,7 @@ struct route *passthrough_route(const struct snapshot *s, const struct client_he
     return find(s, &head);
 }
 
-bool passthrough_takes(const struct snapshot *s, struct str host)
+__attribute__((noinline)) bool passthrough_takes(const struct snapshot *s, struct str host)
 {
     struct head head = {.host = host};
     return find(s, &head) != NULL;

@@ -14,6 +14,8 @@
 #define BLOCKS_KEPT 256u /* 4.25 MiB parked a worker */
 #define SLICES_KEPT 4096u
 
+_Static_assert(offsetof(struct slice, next) == 0, "a chain's nodes are linked as parked ones");
+
 void buf_pool_init(struct buf_pool *bp, struct mem_account *account)
 {
     *bp = (struct buf_pool){.account = account};
@@ -146,6 +148,12 @@ bool chain_add_static(struct chain *c, struct buf_pool *bp, struct str bytes)
 {
     if (bytes.n == 0)
         return true;
+    struct slice *t = c->head ? c->tail : NULL;
+    if (t && !t->block && t->p + t->n == bytes.p) {
+        t->n += bytes.n;
+        c->bytes += bytes.n;
+        return true;
+    }
     struct slice *s = slice_new(bp, NULL, bytes.p, bytes.n);
     if (s)
         chain_link(c, s);
@@ -256,33 +264,43 @@ bool chain_share(struct chain *to, const struct chain *from, struct buf_pool *bp
     return true;
 }
 
+/* All of c, which is not empty: its nodes go back at once. */
+static void drop_all(struct chain *c, struct buf_pool *bp)
+{
+    for (const struct slice *s = c->head; s; s = s->next)
+        block_unref(s->block);
+    pool_put_all(&bp->slices, c->head, c->tail, c->slices);
+    *c = (struct chain){0};
+}
+
+/* The first n bytes of c, which has more. */
+static void drop_some(struct chain *c, struct buf_pool *bp, size_t n)
+{
+    while (c->head->n <= n) {
+        struct slice *s = chain_pop(c);
+        n -= s->n;
+        block_unref(s->block);
+        pool_put(&bp->slices, s);
+    }
+    c->head->p += n;
+    c->head->n -= n;
+    c->bytes -= n;
+}
+
 void chain_drop(struct chain *c, struct buf_pool *bp, size_t n)
 {
     must(n <= c->bytes);
-    struct slice *s = c->head;
-    c->bytes -= n;
-    while (n && s->n <= n) {
-        struct slice *next = s->next;
-        n -= s->n;
-        c->slices--;
-        block_unref(s->block);
-        pool_put(&bp->slices, s);
-        s = next;
-    }
-    if (n) {
-        s->p += n;
-        s->n -= n;
-    }
-    c->head = s;
-    if (!s)
-        c->tail = NULL;
+    if (n < c->bytes)
+        drop_some(c, bp, n);
+    else if (n)
+        drop_all(c, bp);
 }
 
 int chain_iov(const struct chain *c, struct iovec *iov, int max)
 {
     int n = 0;
     for (const struct slice *s = c->head; s && n < max; s = s->next)
-        iov[n++] = (struct iovec){.iov_base = (void *) (uintptr_t) s->p, .iov_len = s->n};
+        iov[n++] = slice_iov(s);
     return n;
 }
 

@@ -81,7 +81,7 @@ static inline size_t block_room(const struct block *b)
  * adjacent in the same block. False when no slice node could be had. */
 bool chain_add(struct chain *c, struct buf_pool *bp, struct block *block, const char *p, size_t n)
     __attribute__((warn_unused_result));
-/* Appends static bytes (string constants), never freed. */
+/* Appends bytes that outlive the chain; joins with the tail when they stand behind its own. */
 bool chain_add_static(struct chain *c, struct buf_pool *bp, struct str s)
     __attribute__((warn_unused_result));
 /* Appends a copy of s into the tail block's room, the pool's block for small copies or fresh
@@ -101,6 +101,11 @@ static inline void chain_clear(struct chain *c, struct buf_pool *bp)
 {
     if (c->bytes)
         chain_drop(c, bp, c->bytes);
+}
+/* The bytes of s, for a system call that only reads them. */
+static inline struct iovec slice_iov(const struct slice *s)
+{
+    return (struct iovec){.iov_base = (void *) (uintptr_t) s->p, .iov_len = s->n};
 }
 /* Fills at most max iovecs from the front; returns how many. */
 int chain_iov(const struct chain *c, struct iovec *iov, int max);

@@ -87,6 +87,26 @@ static void joins_and_drops(void **state)
     chain_clear(&c, &f->bp);
 }
 
+/* Static bytes join with those that they stand behind, also when the first of them have left. */
+static void static_bytes_join(void **state)
+{
+    struct fixture *f = *state;
+    struct chain c = {0};
+    static const char text[] = "headbody";
+    assert_true(chain_add_static(&c, &f->bp, str_of(text, 4)));
+    assert_true(chain_add_static(&c, &f->bp, str_of(text + 4, 2)));
+    assert_int_equal(c.slices, 1);
+    chain_drop(&c, &f->bp, 5);
+    assert_true(chain_add_static(&c, &f->bp, str_of(text + 6, 2)));
+    assert_int_equal(c.slices, 1);
+    assert_chain(&c, "ody");
+    assert_true(chain_add_static(&c, &f->bp, str_of(text, 4)));
+    assert_int_equal(c.slices, 2);
+    chain_clear(&c, &f->bp);
+    assert_int_equal(f->bp.slices.n_used, 0);
+    assert_null(c.tail);
+}
+
 static void moves_and_splits(void **state)
 {
     struct fixture *f = *state;
@@ -216,6 +236,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, open_fixture, close_fixture)
     const struct CMUnitTest tests[] = {
         T(joins_and_drops),
+        T(static_bytes_join),
         T(moves_and_splits),
         T(shares),
         T(never_writes_into_a_block_being_filled),

@@ -35,6 +35,8 @@ RARE void pool_credit(struct pool *p);
 RARE void *pool_fresh(struct pool *p);
 /* Gives an object to the heap (pool_put, when enough are parked). */
 RARE void pool_discard(struct pool *p, void *object);
+/* Frees parked objects beyond n. */
+void pool_trim(struct pool *p, uint32_t n);
 /* An object, not zeroed; NULL when the account refuses. */
 __attribute__((warn_unused_result)) static inline void *pool_get(struct pool *p)
 {
@@ -63,7 +65,18 @@ static inline void pool_put(struct pool *p, void *object)
     p->free_list = object;
     p->n_free++;
 }
-/* Frees parked objects beyond n. */
-void pool_trim(struct pool *p, uint32_t n);
+/* Gives n objects back, linked by their first words as parked ones are, from first to last. */
+static inline void pool_put_all(struct pool *p, void *first, void *last, uint32_t n)
+{
+    debug_must(p->n_used >= n);
+    memcpy(last, &p->free_list, sizeof(void *));
+    p->free_list = first;
+    p->n_free += n;
+    p->n_used -= n;
+    if (p->n_charged - p->n_used > p->ahead)
+        pool_credit(p);
+    if (__builtin_expect(p->n_free > p->keep, 0))
+        pool_trim(p, p->keep);
+}
 
 #endif

@@ -13,30 +13,31 @@
 #include "proxy/exchange.h"
 
 #define IP_ROOM 46u /* what ip_print may write */
-/* All that is not a value in the lines of tell_first. */
+#define LINES 4     /* of tell_first, at most */
+/* All that is not a value in them. */
 #define LINES_ROOM                                                                                 \
     sizeof("X-Forwarded-For: \r\nX-Forwarded-Host: \r\nX-Forwarded-Proto: \r\nX-Real-IP: \r\n")
 
 /* False: whoever it is came by a unix socket, and nobody said more. */
-static bool ip_known(struct ip ip)
+static bool ip_known(const struct ip *ip)
 {
     static const struct ip none;
-    return memcmp(&ip, &none, sizeof(ip)) != 0;
+    return memcmp(ip, &none, sizeof(none)) != 0;
 }
 
 /* The text of ip in the exchange's arena; p is NULL when refused. */
-static struct str ip_text(struct exchange *x, struct ip ip)
+static struct str ip_text(struct exchange *x, const struct ip *ip)
 {
     char *at = arena_alloc(&x->arena, IP_ROOM);
-    return at ? str_of(at, ip_print(ip, at)) : (struct str){NULL, 0};
+    return at ? str_of(at, ip_print(*ip, at)) : (struct str){NULL, 0};
 }
 
 /* One element of Forwarded: for, host and proto, quoted where they are no tokens (RFC 7239 4). */
-static struct str element(struct exchange *x, struct ip from, struct str peer)
+static struct str element(struct exchange *x, const struct ip *from, struct str peer)
 {
     struct str host = x->in->authority;
     bool known = ip_known(from);
-    bool v6 = known && !ip_is_v4(from);
+    bool v6 = known && !ip_is_v4(*from);
     struct str mark = field_name_valid(host) ? STR("") : STR("\"");
     struct str parts[] = {
         v6 ? STR("for=\"[") : STR("for="),
@@ -106,15 +107,15 @@ static bool x_forwarded(struct exchange *x, struct str from, bool keep)
 }
 
 /* What is said on top of what stands there already, or as Forwarded. */
-static bool tell_more(struct exchange *x, const struct forwarded_conf *conf, struct ip from,
+static bool tell_more(struct exchange *x, const struct forwarded_conf *conf, const struct ip *from,
                       bool keep)
 {
     struct str text = ip_known(from) ? ip_text(x, from) : STR("");
     bool fine = text.p != NULL;
     if (fine && conf->x_forwarded)
         fine = x_forwarded(x, text, keep);
-    if (fine && conf->x_real_ip && ip_known(x->client_ip)) {
-        struct str real = keep ? ip_text(x, x->client_ip) : text;
+    if (fine && conf->x_real_ip && ip_known(&x->client_ip)) {
+        struct str real = keep ? ip_text(x, &x->client_ip) : text;
         fine = real.p && supply(x, FIELD_X_REAL_IP, real, false);
     }
     if (fine && conf->forwarded)
@@ -122,45 +123,52 @@ static bool tell_more(struct exchange *x, const struct forwarded_conf *conf, str
     return fine;
 }
 
-/* Appends the line of a known field that begins at line and is to end at *at. */
-static inline bool end_line(struct fields *out, enum field_id id, const char *line, char **at)
+/* Makes of slot the known field whose line begins at line and has come to at; the place behind. */
+static inline char *end_line(struct field *slot, enum field_id id, const char *line, char *at)
 {
-    *at = JSON_LIT(*at, "\r\n");
-    return fields_add_line(out, id, str_of(line, (size_t) (*at - line)));
+    at = JSON_LIT(at, "\r\n");
+    field_set_line(slot, id, str_of(line, (size_t) (at - line)));
+    return at;
 }
 
 /* The same where nothing stands there, as nearly always: lines that are ready to be sent, one
  * behind the other. */
-static bool tell_first(struct exchange *x, const struct forwarded_conf *conf, struct ip from)
+static bool tell_first(struct exchange *x, const struct forwarded_conf *conf, const struct ip *from)
 {
     struct fields *out = &x->out->fields;
-    struct str host = x->in->authority, scheme = x->in->scheme;
-    char *line = arena_alloc(&x->arena, LINES_ROOM + 2 * IP_ROOM + host.n + scheme.n), *at = line;
-    struct str text = STR("");
-    bool fine = line != NULL;
-    if (fine && conf->x_forwarded && ip_known(from)) {
+    struct str host = x->in->authority, scheme = x->in->scheme, text = STR("");
+    char *line = arena_alloc(&x->arena, LINES_ROOM + 2 * IP_ROOM + host.n + scheme.n), *at;
+    struct field *first = fields_room(out, LINES), *to = first;
+    uint64_t told = 0;
+    if (!line || !first)
+        return false;
+    if (conf->x_forwarded && ip_known(from)) {
         at = JSON_LIT(line, "X-Forwarded-For: ");
-        text = str_of(at, ip_print(from, at));
-        at += text.n;
-        fine = end_line(out, FIELD_X_FORWARDED_FOR, line, &at);
+        text = str_of(at, ip_print(*from, at));
+        line = end_line(to++, FIELD_X_FORWARDED_FOR, line, at + text.n);
+        told |= FIELD_BIT(X_FORWARDED_FOR);
     }
-    if (fine && conf->x_forwarded && host.n) {
-        at = JSON_LIT(line = at, "X-Forwarded-Host: ");
+    if (conf->x_forwarded && host.n) {
+        at = JSON_LIT(line, "X-Forwarded-Host: ");
         at = bytes_put(at, host.p, host.n);
-        fine = end_line(out, FIELD_X_FORWARDED_HOST, line, &at);
+        line = end_line(to++, FIELD_X_FORWARDED_HOST, line, at);
+        told |= FIELD_BIT(X_FORWARDED_HOST);
     }
-    if (fine && conf->x_forwarded && scheme.n) {
-        at = JSON_LIT(line = at, "X-Forwarded-Proto: ");
+    if (conf->x_forwarded && scheme.n) {
+        at = JSON_LIT(line, "X-Forwarded-Proto: ");
         at = bytes_put(at, scheme.p, scheme.n);
-        fine = end_line(out, FIELD_X_FORWARDED_PROTO, line, &at);
+        line = end_line(to++, FIELD_X_FORWARDED_PROTO, line, at);
+        told |= FIELD_BIT(X_FORWARDED_PROTO);
     }
-    if (fine && conf->x_real_ip && ip_known(x->client_ip)) {
-        at = JSON_LIT(line = at, "X-Real-IP: ");
-        bool same = text.n && memcmp(&from, &x->client_ip, sizeof(from)) == 0;
+    if (conf->x_real_ip && ip_known(&x->client_ip)) {
+        at = JSON_LIT(line, "X-Real-IP: ");
+        bool same = text.n && from == &x->client_ip;
         at = same ? bytes_put(at, text.p, text.n) : at + ip_print(x->client_ip, at);
-        fine = end_line(out, FIELD_X_REAL_IP, line, &at);
+        end_line(to++, FIELD_X_REAL_IP, line, at);
+        told |= FIELD_BIT(X_REAL_IP);
     }
-    return fine;
+    fields_added(out, (uint32_t) (to - first), told);
+    return true;
 }
 
 static enum hook on_send(struct exchange *x, void *slot, struct attempt *a)
@@ -170,7 +178,7 @@ static enum hook on_send(struct exchange *x, void *slot, struct attempt *a)
     const struct forwarded_conf *conf = x->route->feature_conf[FEATURE_FORWARDED];
     bool keep = x->peer_trusted && conf->policy == FORWARDED_APPEND;
     /* With nothing kept, a trusted peer's own address would hide the client's: say the derived. */
-    struct ip from = keep ? x->peer_ip : x->client_ip;
+    const struct ip *from = keep ? &x->peer_ip : &x->client_ip;
     bool more = conf->forwarded || (x->out->fields.present & FIELDS_FORWARDING);
     if (more ? tell_more(x, conf, from, keep) : tell_first(x, conf, from))
         return HOOK_PASS;

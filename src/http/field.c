@@ -162,14 +162,33 @@ bool fields_add_known(struct fields *f, enum field_id id, struct str name, struc
     return push(f, id, name, value);
 }
 
-bool fields_add_line(struct fields *f, enum field_id id, struct str line)
+struct field *fields_room(struct fields *f, uint32_t n)
+{
+    while (f->cap - f->n < n)
+        if (!fields_grow(f))
+            return NULL;
+    return f->v + f->n;
+}
+
+void field_set_line(struct field *slot, enum field_id id, struct str line)
 {
     size_t n = known[id].n;
-    struct str value = str_of(line.p + n + 2, line.n - n - 4);
-    debug_must(field_id(str_of(line.p, n)) == id && field_value_valid(value));
-    if (!push(f, id, str_of(line.p, n), value))
+    *slot = (struct field){
+        .name = str_of(line.p, n),
+        .value = str_of(line.p + n + 2, line.n - n - 4),
+        .id = (uint8_t) id,
+        .line = (uint32_t) line.n,
+    };
+    debug_must(field_id(slot->name) == id && field_value_valid(slot->value));
+}
+
+bool fields_add_line(struct fields *f, enum field_id id, struct str line)
+{
+    struct field *slot = fields_room(f, 1);
+    if (!slot)
         return false;
-    f->v[f->n - 1].line = (uint32_t) line.n;
+    field_set_line(slot, id, line);
+    fields_added(f, 1, UINT64_C(1) << id);
     return true;
 }
 

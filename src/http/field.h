@@ -113,6 +113,17 @@ bool fields_add_known(struct fields *f, enum field_id id, struct str name, struc
  * spelling. It is not looked at again: value is one that field_value_valid agrees to. */
 bool fields_add_line(struct fields *f, enum field_id id, struct str line)
     __attribute__((warn_unused_result));
+/* Room for n fields at the end, for the caller to fill in (see field_set_line) and to add
+ * (fields_added); NULL when the arena refuses. */
+struct field *fields_room(struct fields *f, uint32_t n) __attribute__((warn_unused_result));
+/* Makes of slot what fields_add_line appends. */
+void field_set_line(struct field *slot, enum field_id id, struct str line);
+/* n fields stand in the room that fields_room found; ids: FIELD_BIT of each, all known. */
+static inline void fields_added(struct fields *f, uint32_t n, uint64_t ids)
+{
+    f->n += n;
+    f->present |= ids;
+}
 /* Replaces all fields of name by one (in the place of the first). */
 bool fields_set(struct fields *f, struct str name, struct str value)
     __attribute__((warn_unused_result));

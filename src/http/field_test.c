@@ -72,6 +72,35 @@ static void test_line(void **state)
     arena_fini(&a);
 }
 
+/* Lines of a row are set in a room that was found once, and count when they were added. */
+static void test_lines(void **state)
+{
+    (void) state;
+    struct arena a;
+    struct fields f;
+    fields_init(&f, test_arena(&a));
+    for (uint32_t n = 0; n < 60; n += 3) {
+        struct field *slot = fields_room(&f, 3);
+        assert_non_null(slot);
+        assert_int_equal(f.n, n);
+        field_set_line(slot, FIELD_VIA, STR("Via: 1.1 a\r\n"));
+        field_set_line(slot + 1, FIELD_AGE, STR("age: 1\r\n"));
+        field_set_line(slot + 2, FIELD_X_REAL_IP, STR("X-Real-IP: ::1\r\n"));
+        fields_added(&f, 3, FIELD_BIT(VIA) | FIELD_BIT(AGE) | FIELD_BIT(X_REAL_IP));
+    }
+    assert_int_equal(f.n, 60);
+    assert_int_equal(f.present, FIELD_BIT(VIA) | FIELD_BIT(AGE) | FIELD_BIT(X_REAL_IP));
+    same_str(f.v[58].name, "age", "name", STR("age"));
+    same_str(f.v[59].value, "::1", "value", STR("X-Real-IP"));
+    assert_int_equal(field_line(&f.v[59]), 16);
+    a.max = a.used;
+    while (f.n < f.cap)
+        assert_true(fields_add_line(&f, FIELD_AGE, STR("Age: 2\r\n")));
+    assert_null(fields_room(&f, 1000));
+    assert_int_equal(f.v[59].id, FIELD_X_REAL_IP);
+    arena_fini(&a);
+}
+
 static void check_list(const struct fields *f, const char *want)
 {
     char text[512];
@@ -217,10 +246,10 @@ static void test_alias(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_known_names), cmocka_unit_test(test_line),
-        cmocka_unit_test(test_edits),       cmocka_unit_test(test_growth_and_copy),
-        cmocka_unit_test(test_refusal),     cmocka_unit_test(test_valid),
-        cmocka_unit_test(test_alias),
+        cmocka_unit_test(test_known_names),     cmocka_unit_test(test_line),
+        cmocka_unit_test(test_lines),           cmocka_unit_test(test_edits),
+        cmocka_unit_test(test_growth_and_copy), cmocka_unit_test(test_refusal),
+        cmocka_unit_test(test_valid),           cmocka_unit_test(test_alias),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

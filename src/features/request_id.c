@@ -25,39 +25,37 @@ static uint64_t draw(uint64_t *state)
     return z ^ (z >> 31);
 }
 
-/* The hexadecimal digits of sixteen bytes, without a loop: one a request. */
-static void hex32(char out[32], bytes16 v)
+/* The hexadecimal digits of sixteen numbers below 16. */
+static inline bytes16 hex16(bytes16 v)
 {
-    bytes16 high = v >> 4, low = v & 15;
-    bytes16 a =
-        __builtin_shufflevector(high, low, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-    bytes16 b = __builtin_shufflevector(high, low, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14,
-                                        30, 15, 31);
-    a += '0' + ((bytes16) (a > 9) & ('a' - '0' - 10));
-    b += '0' + ((bytes16) (b > 9) & ('a' - '0' - 10));
-    memcpy(out, &a, 16);
-    memcpy(out + 16, &b, 16);
+    typedef int8_t numbers __attribute__((vector_size(16)));
+    return v + '0' + ((bytes16) ((numbers) v > 9) & ('a' - '0' - 10));
 }
 
 void request_id_make(char out[REQUEST_ID_MADE], int64_t wall_us, uint64_t *random)
 {
+    typedef uint64_t words2 __attribute__((vector_size(16)));
     uint64_t ms = (uint64_t) wall_us / USEC_PER_MS;
     uint64_t a = draw(random), b = draw(random);
-    uint64_t bits[2] = {htobe64(ms << 16 | 0x7000 | (a & 0xfff)),
-                        htobe64(UINT64_C(1) << 63 | b >> 2)};
-    char digits[32];
-    bytes16 v;
-    memcpy(&v, bits, sizeof(v));
-    hex32(digits, v);
+    bytes16 v = (bytes16) (words2){htobe64(ms << 16 | 0x7000 | (a & 0xfff)),
+                                   htobe64(UINT64_C(1) << 63 | b >> 2)};
+    /* Without a loop: one a request. */
+    bytes16 high = v >> 4, low = v & 15;
+    bytes16 first = hex16(
+        __builtin_shufflevector(high, low, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23));
+    bytes16 last = hex16(__builtin_shufflevector(high, low, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28,
+                                                 13, 29, 14, 30, 15, 31));
+    const char *digits = (const char *) &first;
     memcpy(out, digits, 8);
     out[8] = '-';
     memcpy(out + 9, digits + 8, 4);
     out[13] = '-';
     memcpy(out + 14, digits + 12, 4);
     out[18] = '-';
-    memcpy(out + 19, digits + 16, 4);
+    digits = (const char *) &last;
+    memcpy(out + 19, digits, 4);
     out[23] = '-';
-    memcpy(out + 24, digits + 20, 12);
+    memcpy(out + 24, digits + 4, 12);
 }
 
 /* Fit to stand in a log line and in a field as it is. */

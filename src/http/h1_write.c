@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Writers move a cursor, and return NULL once a byte was refused. What a head takes without its
- * fields (frame_size) is known to fit before it begins; each field then looks for its own room.
+ * fields (its frame) is known to fit before it begins; each field then looks for its own room.
  * What was written before a refusal means nothing. */
 #include "http/h1_write.h"
 
@@ -97,23 +97,22 @@ static inline char *put_field(char *to, const struct field *f)
 
 /* All fields, in at most room bytes. Lines that stand one behind the other where they were read are
  * copied at once. */
-static char *put_fields(char *to, size_t room, const struct fields *f)
+static __attribute__((noinline)) char *put_fields(char *to, size_t room, const struct fields *f)
 {
     if (!f->n)
         return to; /* a head without any: C counts from no null pointer */
-    const struct field *x = f->v, *end = x + f->n;
-    while (x < end) {
-        const char *from = x->name.p;
-        size_t n = 0;
-        for (size_t line; x < end && x->name.p == from + n && (line = field_line(x)) > 0; x++)
-            n += line;
-        const struct field *made = n ? NULL : x++;
-        if (made)
+    for (const struct field *x = f->v, *end = x + f->n; x < end;) {
+        const struct field *made = x;
+        const char *from = x->name.p, *behind = from;
+        for (; x < end && x->name.p == behind && x->line; x++)
+            behind += field_line(x);
+        size_t n = (size_t) (behind - from);
+        if (n == 0)
             n = made->name.n + made->value.n + FIELD_MARKS;
         if (n > room)
             return NULL;
         room -= n;
-        to = made ? put_field(to, made) : bytes_put(to, from, n);
+        to = x == made ? put_field(to, x++) : bytes_put(to, from, n);
         if (!to)
             return NULL;
     }
@@ -145,19 +144,27 @@ static size_t fields_size(const struct fields *f)
     return n;
 }
 
-/* Most bytes of a head without its fields: a request line or status line, Host (the authority may
- * be the target too), framing, a Connection field of up to H1_CONNECTION_MAX bytes, the empty
- * line. */
-static inline size_t frame_size(const struct head *h)
+/* Framing, a Connection field of up to H1_CONNECTION_MAX bytes, the empty line. */
+#define END_MAX                                                                                    \
+    (sizeof(CHUNKED CONNECTION "\r\n\r\n") + sizeof(LENGTH) + JSON_U64_MAX + H1_CONNECTION_MAX)
+
+/* Most bytes of a request's head without its fields: END_MAX, the request line, Host (the authority
+ * may be the target too). */
+static inline size_t request_frame(const struct head *h)
 {
-    return h->method.n + h->path.n + h->query.n + 2 * h->authority.n + h->reason.n +
-           sizeof(" ? HTTP/1.1\r\nHost: \r\n" CHUNKED CONNECTION "\r\n\r\n") + sizeof(LENGTH) +
-           JSON_U64_MAX + H1_CONNECTION_MAX;
+    return h->method.n + h->path.n + h->query.n + 2 * h->authority.n +
+           sizeof(" ? HTTP/1.1\r\nHost: \r\n") + END_MAX;
+}
+
+/* The same of a response's: END_MAX, the status line. */
+static inline size_t response_frame(const struct head *h)
+{
+    return h->reason.n + sizeof("HTTP/1.1 123 \r\n") + END_MAX;
 }
 
 size_t h1_head_size(const struct head *h)
 {
-    return fields_size(&h->fields) + frame_size(h);
+    return fields_size(&h->fields) + request_frame(h) + h->reason.n;
 }
 
 /* What stands between the method and the version; NULL when it is none (RFC 9112 3.2). */
@@ -178,7 +185,7 @@ static char *put_target(char *to, const struct head *h)
 size_t h1_write_request(char *to, size_t room, const struct head *h, struct str connection)
 {
     const char *from = to;
-    size_t frame = frame_size(h);
+    size_t frame = request_frame(h);
     if (room < frame || (h->fields.present & (FRAMING_FIELDS | FIELD_BIT(HOST))) ||
         connection.n > H1_CONNECTION_MAX ||
         (h->method_id == METHOD_OTHER && !field_name_valid(h->method)))
@@ -232,7 +239,7 @@ size_t h1_write_response(char *to, size_t room, const struct head *h, struct str
                          uint64_t declared_length)
 {
     const char *from = to;
-    size_t frame = frame_size(h);
+    size_t frame = response_frame(h);
     if (room < frame || (h->fields.present & FRAMING_FIELDS) || connection.n > H1_CONNECTION_MAX ||
         h->status < 100 || h->status > 999)
         return 0;

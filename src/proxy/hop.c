@@ -23,6 +23,8 @@
  * format. */
 #define NO_TRAILER (HOP_FIELDS | FIELDS_FORWARDING | FIELDS_NOT_IN_TRAILERS | BIT(PROXY_STATUS))
 #define LOOP_MAX 8
+/* What few messages need is a call, so that the way of all others is short. */
+#define SELDOM static __attribute__((noinline))
 
 /* A name that some backends read as one of Weir's own because they fold '_' to '-'. */
 static bool is_alias(struct str name)
@@ -64,7 +66,7 @@ static bool is_identity(struct str name)
 }
 
 /* name is one of the options of the Connection fields. */
-static bool is_named(const struct fields *f, struct str name)
+SELDOM bool is_named(const struct fields *f, struct str name)
 {
     for (uint32_t i = 0; i < f->n; i++)
         if (f->v[i].id == FIELD_CONNECTION && str_has_token(f->v[i].value, name))
@@ -74,7 +76,7 @@ static bool is_named(const struct fields *f, struct str name)
 
 /* The Connection fields name something that would otherwise go on. What nearly all of them say
  * (close, keep-alive, upgrade, te) never does, and then no field has to be looked for in them. */
-static bool names_more(const struct head *h)
+SELDOM bool names_more(const struct head *h)
 {
     const struct fields *f = &h->fields;
     const uint64_t harmless = HOP_FIELDS & ~BIT(PROXY_AUTHENTICATE); /* a 407's goes on */
@@ -116,17 +118,28 @@ static bool stays_by_name(const struct field *f, void *arg)
            is_named(how->in, f->name);
 }
 
+/* Only fields of in that do not go on by their names are taken out again. */
+SELDOM void keep_by_name(struct fields *out, const struct fields *in, bool named)
+{
+    struct by_name how = {.in = in, .named = named};
+    fields_remove_if(out, stays_by_name, &how);
+}
+
+/* It has come by here too often. */
+SELDOM bool loops(const struct fields *in, struct str name)
+{
+    struct str list = fields_joined(in, FIELD_VIA), item;
+    int seen = 0;
+    while (str_next_item(&list, &item))
+        seen += str_ends(item, name);
+    return seen > LOOP_MAX;
+}
+
 static enum fault add_via(struct exchange *x, struct fields *out)
 {
     const struct settings_conf *c = x->route->settings;
-    if (fields_has(&x->in->fields, FIELD_VIA)) {
-        struct str list = fields_joined(&x->in->fields, FIELD_VIA), item;
-        int seen = 0;
-        while (str_next_item(&list, &item))
-            seen += str_ends(item, c->via_name);
-        if (seen > LOOP_MAX)
-            return FAULT_LOOP_DETECTED;
-    }
+    if (fields_has(&x->in->fields, FIELD_VIA) && loops(&x->in->fields, c->via_name))
+        return FAULT_LOOP_DETECTED;
     if (!c->via)
         return FAULT_OK;
     if (x->in->major == 1 && x->in->minor && c->via_line.n)
@@ -141,7 +154,7 @@ static enum fault add_via(struct exchange *x, struct fields *out)
     return fields_add_id(out, FIELD_VIA, text) ? FAULT_OK : FAULT_MEMORY;
 }
 
-static enum fault add_max_forwards(struct exchange *x, struct fields *out)
+SELDOM enum fault add_max_forwards(struct exchange *x, struct fields *out)
 {
     const struct field *f = fields_get_id(&x->in->fields, FIELD_MAX_FORWARDS);
     uint64_t n;
@@ -174,9 +187,9 @@ enum fault hop_request(struct exchange *x)
     const struct fields *in = &x->in->fields;
     if (!fields_copy_but(&out->fields, in, staying(x)))
         return FAULT_MEMORY;
-    struct by_name how = {.in = in, .named = !x->in->names_none && names_more(x->in)};
-    if (how.named || in->odd_names)
-        fields_remove_if(&out->fields, stays_by_name, &how);
+    bool named = !x->in->names_none && names_more(x->in);
+    if (named || in->odd_names)
+        keep_by_name(&out->fields, in, named);
     if (x->in->query.n) {
         out->query = query_clean(x->in->query, &x->arena);
         if (!out->query.p)
@@ -191,11 +204,26 @@ enum fault hop_request(struct exchange *x)
         return FAULT_MEMORY;
     if (x->in->early && !fields_set(&out->fields, STR("Early-Data"), STR("1")))
         return FAULT_MEMORY;
-    enum fault f = add_max_forwards(x, &out->fields);
+    enum fault f = FAULT_OK;
+    if (fields_has(in, FIELD_MAX_FORWARDS))
+        f = add_max_forwards(x, &out->fields);
     if (f == FAULT_OK)
         f = add_via(x, &out->fields);
     x->out = out;
     return f;
+}
+
+/* Removes what the Connection fields name, but not these. */
+SELDOM void remove_named(struct fields *f)
+{
+    for (uint32_t i = f->n; i-- > 0;) {
+        struct field *one = &f->v[i];
+        if (!((UINT64_C(1) << one->id) & (UNNAMEABLE | BIT(CONNECTION))) &&
+            is_named(f, one->name)) {
+            fields_remove(f, one->name);
+            i = f->n;
+        }
+    }
 }
 
 enum fault hop_response(struct exchange *x, struct head *h)
@@ -203,16 +231,8 @@ enum fault hop_response(struct exchange *x, struct head *h)
     struct fields *f = &h->fields;
     if (!f->arena)
         f->arena = &x->arena;
-    if (!h->names_none && names_more(h)) {
-        for (uint32_t i = f->n; i-- > 0;) {
-            struct field *one = &f->v[i];
-            if (!((UINT64_C(1) << one->id) & (UNNAMEABLE | BIT(CONNECTION))) &&
-                is_named(f, one->name)) {
-                fields_remove(f, one->name);
-                i = f->n;
-            }
-        }
-    }
+    if (!h->names_none && names_more(h))
+        remove_named(f);
     uint64_t strip = HOP_FIELDS & ~(h->status == 407 ? BIT(PROXY_AUTHENTICATE) : 0);
     if (h->body != BODY_CHUNKED)
         strip |= BIT(TRAILER);

@@ -43,6 +43,7 @@ struct leg_h1 {
     const struct h1_limits *limits;
     /* of a body of known length, and undefined before */
     uint64_t read_left, write_left;
+    char *behind; /* room for write_left bytes of a small one, behind its head; NULL: none */
     /* of a body that comes chunked, and undefined before */
     struct chunk_decoder chunk;
     struct fields trailer_fields;

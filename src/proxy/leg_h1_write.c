@@ -9,6 +9,8 @@
 #include "proxy/hop.h"
 #include "proxy/leg_h1.h"
 
+#define BEHIND_MAX 2048u /* bytes of a body that is copied behind its head */
+
 /* Before bytes are queued: what begins to wait now has not been waiting since the last write. */
 static void begin_to_wait(struct leg_h1 *h)
 {
@@ -36,25 +38,15 @@ static struct str connection_field(struct leg_h1 *h, const struct head *head)
 /* How the body of head will be framed towards this peer. */
 static void begin_body(struct leg_h1 *h, const struct head *head)
 {
-    h->write_left = 0;
-    switch ((enum body_kind) head->body) {
-    case BODY_NONE:
+    static const uint8_t phases[] = {
+        [BODY_NONE] = H1_DONE,   [BODY_LENGTH] = H1_LENGTH, [BODY_CHUNKED] = H1_CHUNKED,
+        [BODY_CLOSE] = H1_CLOSE, [BODY_TUNNEL] = H1_TUNNEL,
+    };
+    h->writing = phases[head->body];
+    h->write_left = head->body == BODY_LENGTH ? head->length : 0;
+    h->behind = NULL;
+    if (h->writing == H1_LENGTH && !h->write_left)
         h->writing = H1_DONE;
-        break;
-    case BODY_LENGTH:
-        h->write_left = head->length;
-        h->writing = head->length ? H1_LENGTH : H1_DONE;
-        break;
-    case BODY_CHUNKED:
-        h->writing = H1_CHUNKED;
-        break;
-    case BODY_CLOSE:
-        h->writing = H1_CLOSE;
-        break;
-    case BODY_TUNNEL:
-        h->writing = H1_TUNNEL;
-        break;
-    }
 }
 
 static size_t put_text(const struct leg_h1 *h, char *to, size_t room, const struct head *head,
@@ -81,18 +73,28 @@ static enum fault put_large_head(struct leg_h1 *h, const struct head *head, stru
     return fine ? FAULT_OK : n ? FAULT_MEMORY : FAULT_REWRITE;
 }
 
+/* Queues the head of n bytes that was written into the rest of the arena, of room bytes; behind it
+ * is where a small body will be. */
+static enum fault keep_head(struct leg_h1 *h, size_t n, size_t room)
+{
+    size_t body = h->writing == H1_LENGTH ? h->write_left : 0;
+    if (body > BEHIND_MAX || body > room - n)
+        body = 0;
+    char *text = arena_alloc(&h->leg.x->arena, n + body);
+    if (body)
+        h->behind = text + n;
+    return chain_add_static(&h->out, &h->worker->buffers, str_of(text, n)) ? FAULT_OK
+                                                                           : FAULT_MEMORY;
+}
+
 /* Most heads fit into the rest of the exchange's arena, which outlives the queue. */
 static enum fault put_head(struct leg_h1 *h, const struct head *head, struct str connection)
 {
-    struct arena *a = &h->leg.x->arena;
-    size_t room, n;
-    char *to = arena_rest(a, &room);
+    size_t room;
+    char *to = arena_rest(&h->leg.x->arena, &room);
     begin_to_wait(h);
-    enum fault f = FAULT_OK;
-    if ((n = put_text(h, to, room, head, connection)) == 0)
-        f = put_large_head(h, head, connection);
-    else if (!chain_add_static(&h->out, &h->worker->buffers, str_of(arena_alloc(a, n), n)))
-        f = FAULT_MEMORY;
+    size_t n = put_text(h, to, room, head, connection);
+    enum fault f = n ? keep_head(h, n, room) : put_large_head(h, head, connection);
     if (f == FAULT_OK)
         loop_queue_late(h->worker->loop, &h->flush);
     return f;
@@ -129,6 +131,18 @@ static __attribute__((noinline)) enum fault put_chunk(struct leg_h1 *h, struct c
     return FAULT_OK;
 }
 
+/* A small body, or some of it: what leaves is one piece, and need not be joined for that. */
+static enum fault put_behind(struct leg_h1 *h, struct chain *from)
+{
+    struct buf_pool *bp = &h->worker->buffers;
+    size_t n = chain_peek(from, h->behind, from->bytes);
+    if (!chain_add_static(&h->out, bp, str_of(h->behind, n)))
+        return FAULT_MEMORY;
+    h->behind += n;
+    chain_clear(from, bp);
+    return FAULT_OK;
+}
+
 enum fault leg_h1_write_block(struct leg *l, struct chain *from)
 {
     struct leg_h1 *h = (struct leg_h1 *) l;
@@ -145,7 +159,10 @@ enum fault leg_h1_write_block(struct leg *l, struct chain *from)
         if (from->bytes > h->write_left)
             return FAULT_UP_FRAMING;
         h->write_left -= from->bytes;
-        chain_move(&h->out, from, from->bytes, bp);
+        if (h->behind)
+            f = put_behind(h, from);
+        else
+            chain_move(&h->out, from, from->bytes, bp);
         break;
     case H1_CLOSE:
     case H1_TUNNEL:
@@ -199,13 +216,11 @@ enum fault leg_h1_write_end(struct leg *l, const struct fields *trailers)
 void leg_h1_flush(struct task *t)
 {
     struct leg_h1 *h = list_entry(t, struct leg_h1, flush);
-    struct buf_pool *bp = &h->worker->buffers;
-    struct stats *stats = h->worker->stats;
-    while (h->conn && h->out.bytes && h->conn->may_write) {
+    while (h->out.bytes && h->conn && h->conn->may_write) {
         size_t n = h->out.bytes;
-        enum io io = conn_send(h->conn, &h->out, bp);
+        enum io io = conn_send(h->conn, &h->out, &h->worker->buffers);
         if (io == IO_ERR) {
-            chain_clear(&h->out, bp);
+            chain_clear(&h->out, &h->worker->buffers);
             h->leg.fault = h->session ? FAULT_CLIENT_GONE : FAULT_UP_WRITE;
             h->writing = H1_BROKEN;
             exchange_wake(h->leg.x);
@@ -216,6 +231,7 @@ void leg_h1_flush(struct task *t)
         n -= h->out.bytes;
         h->leg.bytes_out += n;
         h->leg.last_out = loop_now(h->worker->loop);
+        struct stats *stats = h->worker->stats;
         counter_add(h->session ? &stats->bytes_client_out : &stats->bytes_upstream_out, n);
     }
     if (h->shut && h->conn && !h->out.bytes && !h->conn->write_shut)

@@ -118,8 +118,8 @@ static bool stays_by_name(const struct field *f, void *arg)
            is_named(how->in, f->name);
 }
 
-/* Only fields of in that do not go on by their names are taken out again. */
-SELDOM void keep_by_name(struct fields *out, const struct fields *in, bool named)
+/* Takes out of out, a copy of in, what only its name keeps from going on. */
+SELDOM void remove_by_name(struct fields *out, const struct fields *in, bool named)
 {
     struct by_name how = {.in = in, .named = named};
     fields_remove_if(out, stays_by_name, &how);
@@ -189,7 +189,7 @@ enum fault hop_request(struct exchange *x)
         return FAULT_MEMORY;
     bool named = !x->in->names_none && names_more(x->in);
     if (named || in->odd_names)
-        keep_by_name(&out->fields, in, named);
+        remove_by_name(&out->fields, in, named);
     if (x->in->query.n) {
         out->query = query_clean(x->in->query, &x->arena);
         if (!out->query.p)

@@ -103,7 +103,7 @@ enum fault h1_head_overflow(struct str bytes, const struct h1_limits *limits)
 /* CR LF stands at p, before end. */
 static inline bool line_ends(const char *p, const char *end)
 {
-    return p + 1 < end && memcmp(p, "\r\n", 2) == 0;
+    return end - p >= 2 && memcmp(p, "\r\n", 2) == 0;
 }
 
 static inline bool is_blank(char c)

@@ -131,16 +131,20 @@ static __attribute__((noinline)) enum fault put_chunk(struct leg_h1 *h, struct c
     return FAULT_OK;
 }
 
-/* A small body, or some of it: what leaves is one piece, and need not be joined for that. */
-static enum fault put_behind(struct leg_h1 *h, struct chain *from)
+/* Some of a body of known length. While its head waits a small one goes behind it: what leaves is
+ * one piece, and need not be joined for that. Neither way asks for memory. */
+static void put_counted(struct leg_h1 *h, struct chain *from)
 {
     struct buf_pool *bp = &h->worker->buffers;
+    if (!h->behind || !h->out.bytes) {
+        h->behind = NULL;
+        chain_move(&h->out, from, from->bytes, bp);
+        return;
+    }
     size_t n = chain_peek(from, h->behind, from->bytes);
-    if (!chain_add_static(&h->out, bp, str_of(h->behind, n)))
-        return FAULT_MEMORY;
+    must(chain_add_static(&h->out, bp, str_of(h->behind, n))); /* they join: no node is needed */
     h->behind += n;
     chain_clear(from, bp);
-    return FAULT_OK;
 }
 
 enum fault leg_h1_write_block(struct leg *l, struct chain *from)
@@ -159,10 +163,7 @@ enum fault leg_h1_write_block(struct leg *l, struct chain *from)
         if (from->bytes > h->write_left)
             return FAULT_UP_FRAMING;
         h->write_left -= from->bytes;
-        if (h->behind)
-            f = put_behind(h, from);
-        else
-            chain_move(&h->out, from, from->bytes, bp);
+        put_counted(h, from);
         break;
     case H1_CLOSE:
     case H1_TUNNEL:

@@ -260,7 +260,8 @@ void endpoint_set_ips(struct endpoint *e, const struct ip *ips, size_t n)
     registry_change_begin(r);
     pthread_mutex_lock(&e->lock);
     struct endpoint_addrs *old = atomic_exchange(&e->addrs, set);
-    bool lost = old && lost_one(old, set);
+    bool all = n < ENDPOINT_ADDRS_MAX; /* else one may only have made room */
+    bool lost = old && all && lost_one(old, set);
     if (lost)
         atomic_fetch_add(&e->moves, 1);
     pthread_mutex_unlock(&e->lock);

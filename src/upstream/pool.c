@@ -79,6 +79,10 @@ RARE static void offer_to_waits(struct link *l, bool opened)
             return;
     }
     struct link_wait *w = p->n_opening_waits ? opening_wait_for(p, l) : NULL;
+    if (!w && l->leaving != EVICT_REASONS) {
+        link_evict(l, l->leaving, false);
+        return;
+    }
     if (!w) {
         idle_put(l);
         if (pool_limited(p))

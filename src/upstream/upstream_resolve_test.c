@@ -3,6 +3,7 @@
  * never knows anything. */
 #include "net/resolve.h"
 #include "upstream/kit.h"
+#include "upstream/pool_inside.h"
 
 static void named(struct kit *k, const char *name)
 {
@@ -91,6 +92,30 @@ static void a_name_moves_meanwhile(void **state)
     kit_close(&k);
 }
 
+/* A spare one that was being opened is not kept, though others wait for one of another kind. */
+static void a_name_moves_under_a_spare_one(void **state)
+{
+    (void) state;
+    struct kit k;
+    struct ask a = {.wait.announce = STR("PROXY A\r\n")};
+    kit_open(&k);
+    snprintf(k.address, sizeof k.address, "moves.example:%u", (unsigned) k.port);
+    k.endpoint.address = str_c(k.address);
+    k.conf.pool.min_idle = 1;
+    kit_start(&k, 1);
+    const struct ip was = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1}};
+    const struct ip gone = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 3}};
+    endpoint_set_ips(k.e, &was, 1);
+    KIT_UNTIL(&k, k.e->pools[0] && k.e->pools[0]->n_opening == 1);
+    assert_int_equal(kit_ask(&k, &a), ACQUIRE_PENDING);
+    endpoint_set_ips(k.e, &gone, 1);
+    KIT_UNTIL(&k, a.done && kit_evicted(&k, EVICT_MOVED) == 1);
+    assert_int_equal(counter_get(&k.e->stats[0].idle_now), 0);
+    assert_int_equal(a.fault, FAULT_OK);
+    pool_release(a.link);
+    kit_close(&k);
+}
+
 /* A name server that says NXDOMAIN to everything. */
 static void answer_no(int fd)
 {
@@ -140,6 +165,7 @@ int main(void)
         cmocka_unit_test(a_name_resolves),
         cmocka_unit_test(a_name_moves),
         cmocka_unit_test(a_name_moves_meanwhile),
+        cmocka_unit_test(a_name_moves_under_a_spare_one),
         cmocka_unit_test(a_name_that_nobody_knows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -152,7 +152,9 @@ static bool interrupted(struct exchange *x, usec_t now)
     return true;
 }
 
-/* The driver: the only place that runs steps. */
+/* The driver: the only place that runs steps. The common ways of all steps are joined into it; what
+ * needs an array or the address of a local, and few requests take, is kept out by noinline where it
+ * is defined: else each run would pay for its room and its guard. */
 static void exchange_run(struct task *t)
 {
     struct exchange *x = list_entry(t, struct exchange, task);

@@ -95,11 +95,12 @@ static enum io plain_read(struct conn *c, void *to, size_t max, size_t *n)
     return IO_OK;
 }
 
-static __attribute__((noinline)) ssize_t send_list(int fd, const struct iovec *iov, int n_iov)
+static __attribute__((noinline)) ssize_t send_list(int fd, const struct iovec *iov, int n_iov,
+                                                   int flags)
 {
     const struct msghdr msg = {.msg_iov = (struct iovec *) (uintptr_t) iov,
                                .msg_iovlen = (size_t) n_iov};
-    return sys_raw(SYS_sendmsg, fd, (long) &msg, MSG_NOSIGNAL, 0);
+    return sys_raw(SYS_sendmsg, fd, (long) &msg, flags, 0);
 }
 
 /* Test hooks: the first max bytes of a gather list; 0: none, the call fails. */
@@ -113,7 +114,7 @@ RARE static ssize_t send_cut(int fd, const struct iovec *iov, int n_iov, size_t 
             cut[n].iov_len = max;
         max -= cut[n++].iov_len;
     }
-    return n ? send_list(fd, cut, n) : -errno;
+    return n ? send_list(fd, cut, n, MSG_NOSIGNAL) : -errno;
 }
 
 /* No byte was written: sent is -errno. */
@@ -134,13 +135,14 @@ static enum io plain_writev(struct conn *c, const struct iovec *iov, int n_iov, 
     for (int i = 1; i < n_iov; i++)
         total += iov[i].iov_len;
     size_t limit = test_call_fails(TEST_send) ? 0 : test_io_limit(total);
+    const int flags = c->more ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL;
     ssize_t sent;
     if (limit < total)
         sent = send_cut(c->watch.fd, iov, n_iov, limit);
     else if (n_iov == 1)
-        sent = sys_raw(SYS_sendto, c->watch.fd, (long) iov->iov_base, (long) total, MSG_NOSIGNAL);
+        sent = sys_raw(SYS_sendto, c->watch.fd, (long) iov->iov_base, (long) total, flags);
     else
-        sent = send_list(c->watch.fd, iov, n_iov);
+        sent = send_list(c->watch.fd, iov, n_iov, flags);
     if (sent < 0)
         return not_written(c, iov, n_iov, n, sent);
     *n = (size_t) sent;
@@ -452,18 +454,18 @@ enum io conn_splice_in(struct conn *c, struct pipe_pair *p, size_t max, size_t *
     return IO_AGAIN;
 }
 
-enum io conn_splice_out(struct conn *c, struct pipe_pair *p, size_t max, bool more, size_t *n)
+enum io conn_splice_out(struct conn *c, struct pipe_pair *p, size_t *n)
 {
     *n = 0;
-    size_t want = test_io_limit(max < p->bytes ? max : p->bytes);
+    size_t want = test_io_limit(p->bytes);
     debug_must(c->ops->splice && want > 0);
     if (c->broken)
         return IO_ERR;
     if (!c->may_write || want == 0)
         return IO_AGAIN;
-    unsigned flags = SPLICE_F_MOVE | SPLICE_F_NONBLOCK | (more ? SPLICE_F_MORE : 0);
-    ssize_t sent =
-        test_call_fails(TEST_splice) ? -1 : splice(p->rd, NULL, c->watch.fd, NULL, want, flags);
+    ssize_t sent = test_call_fails(TEST_splice) ? -1
+                                                : splice(p->rd, NULL, c->watch.fd, NULL, want,
+                                                         SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     if (sent > 0) {
         *n = (size_t) sent;
         p->bytes -= *n;

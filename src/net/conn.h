@@ -58,6 +58,7 @@ struct conn {
     bool write_shut : 1; /* shutdown_write was called */
     bool connecting : 1; /* connect(2) in progress */
     bool room_unasked : 1; /* the loop does not tell of EV_WRITE yet: see conn_filled */
+    bool more : 1;         /* set around a write: the owner writes again at once behind it */
 };
 
 /* Embeds fd (owned from now on, closed on failure) in c, registered with loop; on_event is called
@@ -134,8 +135,7 @@ void pipe_close(struct pipe_pair *p);
 /* Socket to pipe, at most max bytes. IO_AGAIN with bytes in the pipe may mean a full pipe: drain it
  * and call again; with an empty one the socket has nothing. */
 enum io conn_splice_in(struct conn *c, struct pipe_pair *p, size_t max, size_t *n);
-/* Pipe to socket, at most max of the bytes in the pipe (some must be there); more: more will follow
- * at once (SPLICE_F_MORE). */
-enum io conn_splice_out(struct conn *c, struct pipe_pair *p, size_t max, bool more, size_t *n);
+/* Pipe to socket, what is in the pipe (something must be). */
+enum io conn_splice_out(struct conn *c, struct pipe_pair *p, size_t *n);
 
 #endif

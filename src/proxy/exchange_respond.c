@@ -371,7 +371,7 @@ enum step_verdict step_reply(struct exchange *x)
         return step_fail(x, FAULT_CLIENT_GONE);
     bool settled = discard_request(x);
     if (settled && c->ops->queued(c) && c->ops->flush)
-        c->ops->flush(c);
+        c->ops->flush(c, false);
     if (c->fault == FAULT_CLIENT_GONE)
         return step_fail(x, FAULT_CLIENT_GONE);
     if (c->ops->queued(c)) {
@@ -466,7 +466,7 @@ enum step_verdict step_finish(struct exchange *x)
         x->fault != FAULT_OK) { /* else nothing was asked */
         counter_add(&stats->exchanges_total, 1);
         if (x->fault != FAULT_OK && x->client->ops->flush)
-            x->client->ops->flush(x->client); /* a broken answer's bytes are counted, too */
+            x->client->ops->flush(x->client, false); /* a broken answer's bytes are counted, too */
         hooks_finish(x);
     }
     x->client->ops->close(x->client, x->client_keep && x->request_done, EVICT_ERROR);

@@ -39,8 +39,9 @@ struct leg_ops {
     /* How many bytes the peer itself has taken, from any beginning: the kernel, which is asked, may
      * hold megabytes for it. NULL: bytes_out is all that is known. */
     uint64_t (*arrived)(struct leg *l);
-    /* Writes what is queued now, not after the run queue. NULL: nothing ever waits here. */
-    void (*flush)(struct leg *l);
+    /* Writes what is queued now, not after the run queue; more: what is spliced behind it comes at
+     * once, so that both may leave in one segment. NULL: nothing ever waits here. */
+    void (*flush)(struct leg *l, bool more);
     /* From now on bytes are passed as they are, both ways. */
     void (*tunnel)(struct leg *l);
     /* Tunnel only: ends our sending side when everything queued has left. */

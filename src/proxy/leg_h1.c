@@ -21,11 +21,15 @@ static uint64_t arrived(struct leg *l)
     return l->bytes_out - (h->conn ? conn_under_way(h->conn) : 0);
 }
 
-static void flush(struct leg *l)
+static void flush(struct leg *l, bool more)
 {
     struct leg_h1 *h = (struct leg_h1 *) l;
     loop_unqueue(&h->flush);
+    if (!h->conn)
+        return;
+    h->conn->more = more;
     leg_h1_flush(&h->flush);
+    h->conn->more = false;
 }
 
 static void half_close(struct leg *l)
@@ -159,7 +163,7 @@ static void spliced(struct leg *l, bool reading, size_t n)
         l->bytes_in += n;
         l->last_in = now;
         if (h->link)
-            h->link->spliced = true;
+            h->link->spliced = h->link->large = true;
         if (h->reading == H1_LENGTH && (h->read_left -= n) == 0)
             h->reading = H1_DONE;
         return;
@@ -243,6 +247,8 @@ struct leg *leg_h1_upstream(struct exchange *x, struct link *link)
     if (!h)
         return NULL;
     h->link = link;
+    h->head_apart = link->large;
+    link->large = false;
     h->limits = &x->route->settings->response_limits;
     h->peer_method = x->in->method_id;
     link->borrower = &h->leg;

@@ -33,6 +33,7 @@ struct leg_h1 {
     bool said_close;          /* we wrote Connection: close */
     bool shut;                /* end our sending side once out is empty */
     bool surplus;             /* bytes came behind a complete answer */
+    bool head_apart;          /* a large body is expected: little of it is read with the head */
     size_t scan;              /* h1_head_end's memory */
     struct chain out;
     struct task flush;

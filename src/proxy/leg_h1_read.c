@@ -9,6 +9,8 @@
 
 /* Fewest free bytes worth a read; else a fresh block is taken. */
 #define READ_MIN 4096u
+/* Read for a head alone: what comes with it is copied twice, where it could be spliced. */
+#define HEAD_APART 2048u
 
 static void unref_block(void *block)
 {
@@ -79,8 +81,10 @@ static enum io fill(struct leg_h1 *h, size_t keep_together)
         return IO_AGAIN;
     if (!make_room(h, keep_together))
         return IO_AGAIN;
-    size_t n;
-    enum io io = conn_read(h->conn, h->in->bytes + h->in->fill, block_room(h->in), &n);
+    size_t n, room = block_room(h->in);
+    if (h->head_apart && h->reading == H1_HEAD && room > HEAD_APART)
+        room = HEAD_APART;
+    enum io io = conn_read(h->conn, h->in->bytes + h->in->fill, room, &n);
     if (io != IO_OK)
         return io;
     h->in->fill += (uint32_t) n;

@@ -3,8 +3,8 @@
  * 1. Bytes held, queued at the sink and in the pipe never pass window.size (but for one read of at
  *    most a block).
  * 2. Nothing is read while bytes wait at or above the mark: that is the back-pressure.
- * 3. PUMP_SPLICE: held is empty, the sink's queue is empty; bytes are in the kernel or in the
- *    pipe.
+ * 3. PUMP_SPLICE: held is empty; bytes are in the kernel or in the pipe, and leave it behind what
+ *    the sink had queued before.
  * 4. PUMP_FLUSH: the end was written to the sink, behind all of the source's message or, of a call
  *    that failed, behind the messages that came whole. */
 #include "proxy/pump.h"
@@ -16,9 +16,6 @@
 
 #define READS_A_RUN 16 /* then the other exchanges get their turn */
 #define SPLICED_A_RUN PIPE_LARGE
-/* What the kernel sends as one segment: more at once cost up to two and a half times as much when
- * it was measured, see bench/README.md. */
-#define SPLICE_PIECE (64u * 1024u)
 #define SPLICE_MIN 65536u /* smaller bodies are cheaper by copy */
 #define READ_LEAST 2048u  /* a share that is nearly used up is not taken byte by byte */
 #define NOT_WORTH 2048u   /* so few bytes of an ended message: credit before they have left */
@@ -265,7 +262,7 @@ static enum pump_verdict end_message(struct pump *p, struct exchange *x)
     return pump_end(p, x, p->source->trailers);
 }
 
-/* A large plain body that no feature wants may go by splice once the sink's queue has left. */
+/* A large plain body that no feature wants may go by splice. */
 static __attribute__((noinline)) bool may_splice(struct pump *p, struct exchange *x)
 {
     uint64_t raw = 0;
@@ -278,18 +275,22 @@ static __attribute__((noinline)) bool may_splice(struct pump *p, struct exchange
     return raw != UINT64_MAX || (x->step == STEP_TUNNEL && p->bytes && !from->last_short);
 }
 
-/* Bytes spliced into the sink are counted as if they had been written. That more follows is said
- * only where it lies in the pipe: when the source will send nobody knows, and until then, but for
- * no more than 200 ms, the kernel would keep the end of what it was given. */
+/* What the sink has queued (the head) leaves in front of what lies in the pipe. Bytes spliced into
+ * the sink are counted as if they had been written. That more follows is never said of them: when
+ * the source will send nobody knows, and until then, but for no more than 200 ms, the kernel would
+ * keep the end of what it was given. */
 static enum io splice_out(struct pump *p, struct exchange *x)
 {
     struct stats *stats = x->worker->stats;
+    if (p->sink->ops->queued(p->sink))
+        p->sink->ops->flush(p->sink, true);
+    if (p->sink->ops->queued(p->sink))
+        return IO_AGAIN;
     struct conn *to = p->sink->ops->splice_sink(p->sink);
     size_t n = 0;
     if (!to)
         return IO_ERR;
-    bool more = p->pipe->bytes > SPLICE_PIECE;
-    enum io io = conn_splice_out(to, p->pipe, SPLICE_PIECE, more, &n);
+    enum io io = conn_splice_out(to, p->pipe, &n);
     if (io == IO_OK) {
         p->sink->ops->spliced(p->sink, false, n);
         p->bytes += n;
@@ -398,8 +399,6 @@ static enum pump_verdict run_copy(struct pump *p, struct exchange *x)
         if (!room)
             return PUMP_WAIT;
         if (!p->no_splice && may_splice(p, x)) {
-            if (p->sink->ops->queued(p->sink))
-                return wait_for_sink(p, 0);
             p->state = PUMP_SPLICE;
             return PUMP_DONE;
         }
@@ -431,7 +430,7 @@ enum pump_verdict pump_run(struct pump *p, struct exchange *x)
         case PUMP_FLUSH:
             /* Nothing will follow: what is queued need not wait for the end of the turn. */
             if (p->sink->ops->queued(p->sink) && p->sink->ops->flush)
-                p->sink->ops->flush(p->sink);
+                p->sink->ops->flush(p->sink, false);
             if (p->sink->fault != FAULT_OK)
                 return PUMP_SINK_ERR;
             if (p->sink->ops->queued(p->sink))

@@ -48,6 +48,7 @@ struct link {
     bool securing;     /* LINK_OPENING: connected, the TLS handshake is in progress */
     bool h1_only;      /* asked for HTTP/1.1 alone: for waits that want that (want_h1), no others */
     bool spliced;      /* set by the borrower when it spliced from conn: peek before lending */
+    bool large;        /* the borrower's own note: its last response was spliced */
     uint32_t requests; /* lent or probed how many times */
     struct link_pool *pool;
     struct pool_worker *worker;   /* outlives the pool */

@@ -177,6 +177,36 @@ def test_pauses(t):
     over.set()
 
 
+def test_heads_of_large_answers(t):
+    """On one connection large answers behind each other: heads longer than what is read for one,
+    and what comes together with a head is not kept until more follows."""
+    asked, go = queue.Queue(), threading.Semaphore(0)
+    size, first = (70000, 10) if t.variant == "onebyte" else (300000, 30000)
+
+    def large(conn, req):
+        conn.send(b"HTTP/1.1 200 OK\r\nX-Long: " + b"v" * int(req.query) + b"\r\nContent-Length: "
+                  + b"%d\r\n\r\n" % size + BLOCK[:first])
+        asked.put(req)
+        if go.acquire(timeout=patience()):
+            conn.send(BLOCK[first:size])
+    t.o.on("/large", large)
+    t.not_in("doors", "an answer that a refused charge cut leaves nobody who asks")
+    lengths = [10, 1900, 2048, 5000] * (1 if t.variant == "onebyte" else 40)
+    with t.w.client() as c:
+        end = time.monotonic() + patience(20)  # kept for its 200 ms each, they would take 32 s
+        for n in lengths:
+            c.request("GET", "/large?%d" % n)
+            asked.get(timeout=patience())
+            r = c.head()
+            got = c.stream.exactly(first)
+            assert time.monotonic() < end, "bytes are kept back"
+            go.release()
+            assert got + c.stream.exactly(size - first) == BLOCK[:size]
+            assert len(r.get("x-long")) == n
+        assert c.get("/after").body == b"origin GET /after\n"
+    assert not asked.qsize()
+
+
 def test_odd_sizes(t):
     """Lengths around every buffer's edge."""
     def odd(conn, req):

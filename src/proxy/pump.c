@@ -4,7 +4,8 @@
  *    most a block).
  * 2. Nothing is read while bytes wait at or above the mark: that is the back-pressure.
  * 3. PUMP_SPLICE: held is empty; bytes are in the kernel or in the pipe, and leave it behind what
- *    the sink had queued before.
+ *    the sink had queued before, which is nothing but for an answer: its head and what came with
+ *    it.
  * 4. PUMP_FLUSH: the end was written to the sink, behind all of the source's message or, of a call
  *    that failed, behind the messages that came whole. */
 #include "proxy/pump.h"
@@ -275,6 +276,15 @@ static __attribute__((noinline)) bool may_splice(struct pump *p, struct exchange
     return raw != UINT64_MAX || (x->step == STEP_TUNNEL && p->bytes && !from->last_short);
 }
 
+/* What the sink has queued leaves before a byte is taken off the source: of a request, which may be
+ * sent anew while none of it is in a pipe; of a tunnel, whose queue may be as large as the window.
+ * An answer's head, and what came with it, goes in front of what is spliced. */
+static bool queue_first(const struct pump *p, const struct exchange *x)
+{
+    return (p->direction == DIR_REQUEST || x->step == STEP_TUNNEL) &&
+           p->sink->ops->queued(p->sink) > 0;
+}
+
 /* What the sink has queued (the head) leaves in front of what lies in the pipe. Bytes spliced into
  * the sink are counted as if they had been written. That more follows is never said of them: when
  * the source will send nobody knows, and until then, but for no more than 200 ms, the kernel would
@@ -399,6 +409,8 @@ static enum pump_verdict run_copy(struct pump *p, struct exchange *x)
         if (!room)
             return PUMP_WAIT;
         if (!p->no_splice && may_splice(p, x)) {
+            if (queue_first(p, x))
+                return wait_for_sink(p, 0);
             p->state = PUMP_SPLICE;
             return PUMP_DONE;
         }

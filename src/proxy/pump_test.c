@@ -209,6 +209,43 @@ static void a_failed_trailer_hook_ends_nothing(void **state)
     }
 }
 
+static struct conn *never(struct leg *l)
+{
+    (void) l;
+    return NULL;
+}
+
+static struct conn *raw_bytes(struct leg *l, uint64_t *raw)
+{
+    static struct conn conn = {.watch.fd = -1, .ops = &conn_plain, .may_read = true};
+    (void) l;
+    *raw = UINT64_MAX;
+    return &conn;
+}
+
+/* What a tunnel has queued leaves before a pipe is filled: both together could pass the mark. */
+static void a_tunnel_splices_behind_nothing(void **state)
+{
+    (void) state;
+    static const struct leg_ops from = {
+        .name = "origin", .read_block = endless, .splice_source = raw_bytes};
+    static const struct leg_ops to = {
+        .name = "client", .write_block = take, .queued = queued, .splice_sink = never};
+    struct bench b;
+    bench_open(&b, (struct buffer_conf){BUFFER_FIXED, 1024 * KIB});
+    b.k.worker.pipes.account = &b.k.worker.account;
+    b.origin.ops = &from;
+    b.client.ops = &to;
+    b.k.x.step = STEP_TUNNEL;
+    pump_start(&b.pump, &b.k.x, DIR_RESPONSE, &b.origin, &b.client);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pump_run(&b.pump, &b.k.x), PUMP_WAIT);
+        assert_true(b.client.want_drain && b.queue.bytes == BLOCK_BYTES);
+        assert_null(b.pump.pipe);
+    }
+    bench_close(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +253,7 @@ int main(void)
         cmocka_unit_test(growth_costs_little),
         cmocka_unit_test(nothing_passes_the_mark),
         cmocka_unit_test(wakes_at_half),
+        cmocka_unit_test(a_tunnel_splices_behind_nothing),
         cmocka_unit_test(a_failed_trailer_hook_ends_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -114,3 +114,20 @@ def test_send(t):
     """A connection on which nothing can be sent is over; of the upstream's the request is told."""
     assert each(t, "send", (errno.ENOBUFS, errno.ENOMEM), range(1, 13)) >= 1
     assert "upstream_write_failed" in t.reasons, t.reasons
+
+
+def test_send_on_an_ended_link(t):
+    """Nothing of a large request left on a kept connection that had ended: what was read of its
+    body is all there still, and it goes out on a fresh one."""
+    for method in ("PUT", "POST"):
+        w = t.start({
+            "upstreams": {"u": {"endpoints": [t.o.address]}},
+            "routes": [{"name": "all", "match": {"path": "/*"}, "to": "u",
+                        "buffer": {"strategy": "fixed", "size": "1MiB"}}],
+            "workers": 1}, env={"WEIR_CALL_FAIL": "send:3:%d" % errno.EPIPE})
+        with w.client() as c:
+            assert c.get("/warm").status == 200  # the first two calls
+            assert good(c.ask(method, "/echo", body=BODY), BODY)
+        line = w.line_for("/echo")
+        assert line["attempts"] == 2, line
+        w.stop()

@@ -100,12 +100,15 @@ static int supervise(const struct serve_options *o, const json_t *facts)
     const struct conf_file *file = c.loaded->file;
     struct server_plan server = plan_server(o, file, facts);
     char *pid_file = first_of(facts, "pid_file", o->pid_file, file->pid_file);
+    /* Who follows another program is left its lock. */
+    char *state_dir = facts ? NULL : one_of(NULL, file->state_dir);
     struct socket_wish *listeners = mem_new((file->proxy.listeners.n + 1) * sizeof *listeners);
     struct supervisor_plan plan = {
         .listeners = listeners,
         .n_listeners = list_listeners(file, server.n_workers, listeners),
         .config = text >= 0 ? text : config_text_fd(&c),
         .pid_file = pid_file,
+        .state_dir = state_dir,
         .user = server.user,
         .drain = file->proxy.drain,
         .serve = server_run,
@@ -121,6 +124,7 @@ static int supervise(const struct serve_options *o, const json_t *facts)
     mem_free(listeners);
     mem_free(server.user);
     mem_free(pid_file);
+    mem_free(state_dir);
     return status;
 }
 

@@ -28,6 +28,7 @@
 #include "app/activation.h"
 #include "app/handover.h"
 #include "app/notify.h"
+#include "app/state_lock.h"
 #include "app/supervisor_inside.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -117,7 +118,7 @@ static bool open_sockets(struct supervisor *s)
 
 void supervisor_forget(struct supervisor *s)
 {
-    int mine[] = {s->signals, s->door, s->upgrade.asker, s->upgrade.next.channel};
+    int mine[] = {s->signals, s->door, s->state_lock, s->upgrade.asker, s->upgrade.next.channel};
     for (size_t i = 0; i < sizeof mine / sizeof mine[0]; i++) {
         if (mine[i] >= 0)
             close(mine[i]);
@@ -127,7 +128,7 @@ void supervisor_forget(struct supervisor *s)
             close(s->old[i].channel);
     }
     s->n_old = 0;
-    s->signals = s->door = s->upgrade.asker = s->upgrade.next.channel = -1;
+    s->signals = s->door = s->state_lock = s->upgrade.asker = s->upgrade.next.channel = -1;
 }
 
 /* In the child. */
@@ -588,6 +589,19 @@ static void supervise_once(struct supervisor *s)
         (void) poll(&signals, 1, 10);
 }
 
+/* False: another Weir uses the directory. */
+static bool lock_state(struct supervisor *s)
+{
+    char *why = NULL;
+    if (s->plan->state_dir)
+        s->state_lock = state_lock_take(s->plan->state_dir, &why);
+    if (why)
+        log_error("supervisor.state_dir", "%s", why);
+    bool good = !why;
+    mem_free(why);
+    return good;
+}
+
 static bool begin(struct supervisor *s)
 {
     s->signals = open_signals();
@@ -595,7 +609,7 @@ static bool begin(struct supervisor *s)
         return false;
     if (s->plan->resumed)
         return upgrade_resume(s, s->plan->resumed);
-    if (!open_sockets(s) || !write_pid_file(s->plan->pid_file))
+    if (!lock_state(s) || !open_sockets(s) || !write_pid_file(s->plan->pid_file))
         return false;
     s->door = door_open();
     return true;
@@ -607,6 +621,7 @@ int supervisor_run(const struct supervisor_plan *plan)
                            .config = plan->config,
                            .drain = plan->drain,
                            .door = -1,
+                           .state_lock = -1,
                            .server.channel = -1,
                            .upgrade = {.asker = -1, .next.channel = -1},
                            .path = handover_path(),

@@ -22,9 +22,10 @@ struct supervisor_plan {
     const struct socket_wish *listeners; /* to open before the server starts */
     uint32_t n_listeners;
     int config; /* memfd of the configuration, or -1; owned by the supervisor from now on */
-    const char *pid_file; /* NULL: none */
-    const char *user;     /* that the server becomes; NULL: the supervisor's own */
-    usec_t drain;         /* longest graceful stop; a few seconds more and the server is killed */
+    const char *pid_file;  /* NULL: none */
+    const char *state_dir; /* to hold the lock of (state_lock.h); NULL: none */
+    const char *user;      /* that the server becomes; NULL: the supervisor's own */
+    usec_t drain;          /* longest graceful stop; a few seconds more and the server is killed */
     /* Runs in the child, returns its exit status. */
     int (*serve)(const struct server_start *start, void *arg);
     void *arg;

@@ -270,8 +270,9 @@ static const struct schema_field file_rows[] = {
      .type = SCHEMA_STRING,
      .offset = offsetof(struct conf_file, state_dir),
      .since = "0.1",
-     .doc = "Directory that the server may write to, where what is changed at run time is kept; "
-            "without it such changes end with the process.",
+     .doc =
+         "Directory of this Weir alone that the server may write to, where what is changed at run "
+         "time is kept; without it such changes end with the process.",
      .example = "/var/lib/weir"},
     {.name = "pin_workers",
      .type = SCHEMA_BOOL,

@@ -35,7 +35,8 @@ typedef struct weir_str { /* borrowed bytes, no NUL behind them */
 /* What a callback answers. */
 typedef enum weir_result {
     WEIR_PASS,  /* go on; of a producer: call me again */
-    WEIR_WAIT,  /* call me again after weir_resume (weir_read_body: when bytes came) */
+    WEIR_WAIT,  /* call me again after weir_resume (weir_read_body: when bytes came); with neither
+                 * weir_suspend nor weir_read_body before it, it is WEIR_FAIL */
     WEIR_REPLY, /* weir_reply or weir_reply_stream was called */
     WEIR_FAIL,  /* give up: the client gets 502, or a visibly broken message */
     WEIR_END    /* of weir_read_body and producers: that was all */
@@ -57,7 +58,7 @@ typedef struct weir_options {
 
 typedef struct weir_endpoint {
     const char *address; /* host:port, [v6]:port, unix:/path */
-    unsigned weight;     /* 0 counts as 1 */
+    unsigned weight;     /* 1..100; 0 counts as 1 */
 } weir_endpoint;
 
 typedef struct weir_weight {
@@ -92,7 +93,7 @@ typedef struct weir_transport {
 typedef enum weir_buffer { WEIR_ADAPTIVE, WEIR_FIXED, WEIR_FLUSH_EACH } weir_buffer;
 
 /* A handler that forwards; names as in Go's httputil.ReverseProxy and http.Transport. Times are in
- * milliseconds, 0 stands for the default, -1 for "no limit". */
+ * milliseconds; 0 stands for the default and -1 for "no limit", of connections too. */
 typedef struct weir_proxy_options {
     size_t size;
     const char *target; /* URL: its host is the endpoint, its path goes before each request's */
@@ -137,7 +138,8 @@ typedef struct weir_fetch_options {
     weir_result (*produce)(void *arg, weir_fetch *f);
 } weir_fetch_options;
 
-/* A C function in place of an upstream: WEIR_REPLY, WEIR_WAIT or WEIR_FAIL. */
+/* A C function in place of an upstream: WEIR_REPLY, WEIR_WAIT or WEIR_FAIL. It does not hear of a
+ * client that leaves meanwhile: what is to be freed then needs a transport, beside `finished`. */
 typedef weir_result (*weir_func)(void *arg, weir_exchange *x, const weir_head *in);
 
 /* ---- instances: one thread at a time --------------------------------------------------------- */

@@ -48,7 +48,8 @@ static inline weir_str weir_cstr(const char *z)
 
 /* ---- exchanges ------------------------------------------------------------------------------- */
 
-/* The client's address, behind trusted proxies too; "" for unix sockets. room for 46 bytes. */
+/* The client's address, behind trusted proxies too; "" for unix sockets and for requests of our
+ * own. room for 46 bytes. */
 WEIR_API const char *weir_client_ip(weir_exchange *x, char room[46]);
 /* What the last weir_set_value of this exchange said, at first NULL. */
 WEIR_API void *weir_value(weir_exchange *x);
@@ -62,7 +63,7 @@ WEIR_API weir_ticket *weir_suspend(weir_exchange *x);
 WEIR_API void weir_resume(weir_ticket *t);
 /* Of a C function or round_trip: up to n bytes of the request's body to `to`, *got of them.
  * WEIR_PASS: some came; WEIR_WAIT: return WEIR_WAIT; WEIR_END: no more; WEIR_FAIL: return
- * WEIR_FAIL. */
+ * WEIR_FAIL. Of a request that goes to endpoints always WEIR_FAIL: the body is theirs. */
 WEIR_API weir_result weir_read_body(weir_exchange *x, void *to, size_t n, size_t *got);
 /* Answers with a copy of n bytes; type may be NULL. Returns what the callback returns: WEIR_REPLY,
  * or WEIR_FAIL when memory is short (then, and above 512 KiB, use weir_reply_stream). */
@@ -73,7 +74,8 @@ WEIR_API weir_result weir_reply(weir_exchange *x, int status, const char *type, 
 WEIR_API weir_result weir_reply_stream(weir_exchange *x, int status, const char *type,
                                        weir_result (*produce)(void *arg, weir_exchange *x),
                                        void *arg);
-/* After weir_reply or weir_reply_stream: a field of its head; 0 as of weir_set_field. */
+/* After weir_reply or weir_reply_stream: a field of its head; 0 as of weir_set_field, or when
+ * there is no reply. */
 WEIR_API int weir_reply_field(weir_exchange *x, const char *name, weir_str value);
 /* In produce: appends n bytes (a copy). 0: memory is short, return WEIR_WAIT and write them
  * again. */
@@ -81,8 +83,9 @@ WEIR_API int weir_write(weir_exchange *x, const void *p, size_t n);
 
 /* ---- requests of our own --------------------------------------------------------------------- */
 
-/* Sends a request to p's endpoints through its pool, as w serves it (else it ends with "no_route").
- * For weir_fetch_free. NULL: the method, target, host or a field is invalid. Any thread. */
+/* Sends a request to p's endpoints through its pool, as w serves it (else it ends with "no_route");
+ * p's callbacks have their say in it. For weir_fetch_free. NULL: the method, target, host or a
+ * field is invalid. Any thread. */
 WEIR_API weir_fetch *weir_fetch_start(weir *w, weir_proxy *p, const weir_fetch_options *o);
 /* In produce: appends n bytes (a copy) to the request's body. 0: memory is short, answer WEIR_WAIT,
  * resume later and write them again. */

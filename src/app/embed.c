@@ -204,6 +204,8 @@ void weir_free(weir *w)
 {
     if (!w)
         return;
+    if (w->stopping && !w->drained) /* in a foreign loop alone, where weir_stop does not wait */
+        engine_drain_sooner(w->engine, 0);
     weir_stop(w, 0);
     if (w->options.foreign_loop) {
         while (!w->drained)

@@ -49,8 +49,9 @@ struct embed_slot {
     struct chain *out; /* while produce runs */
     weir_result (*produce)(void *arg, weir_exchange *x);
     void *produce_arg;
-    bool rewritten; /* by round_trip's side: x->out is made */
-    bool continued; /* 100 was sent */
+    bool rewritten;   /* by round_trip's side: x->out is made */
+    bool continued;   /* 100 was sent */
+    bool awaits_body; /* weir_read_body said to wait */
 };
 
 #define EMBED_FEATURE FEATURE_OWN
@@ -80,6 +81,12 @@ struct embed_slot *embed_slot_of(struct exchange *x);
 /* q can stand behind the '?' of a target as it is. */
 bool embed_query_valid(struct str q);
 
+/* ms above 0 in microseconds; what is longer than anybody waits does not wrap around. */
+static inline usec_t embed_usec(long ms)
+{
+    usec_t most = USEC_NEVER / 4 / USEC_PER_MS;
+    return ((usec_t) ms < most ? (usec_t) ms : most) * USEC_PER_MS;
+}
 /* Views across the border. */
 static inline weir_str weir_of(struct str s)
 {

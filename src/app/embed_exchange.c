@@ -12,7 +12,7 @@ const char *weir_client_ip(weir_exchange *wx, char room[46])
 {
     struct exchange *x = exchange_in(wx);
     room[0] = '\0';
-    if (!x->peer_unix || x->peer_trusted)
+    if (x->session && (!x->peer_unix || x->peer_trusted))
         ip_print(x->client_ip, room);
     return room;
 }
@@ -45,6 +45,8 @@ weir_result weir_read_body(weir_exchange *wx, void *to, size_t n, size_t *got)
     struct exchange *x = exchange_in(wx);
     struct embed_slot *slot = embed_slot_of(x);
     *got = 0;
+    if (!x->route->handler) /* it is the upstream's: what is taken here it would not get */
+        return WEIR_FAIL;
     if (n == 0)
         return x->request_done ? WEIR_END : WEIR_PASS;
     bool continued = slot->continued;
@@ -54,6 +56,7 @@ weir_result weir_read_body(weir_exchange *wx, void *to, size_t n, size_t *got)
     case IO_OK:
         return WEIR_PASS;
     case IO_AGAIN:
+        slot->awaits_body = true;
         return WEIR_WAIT;
     case IO_EOF:
         return *got ? WEIR_PASS : WEIR_END;
@@ -129,6 +132,8 @@ weir_result weir_reply_stream(weir_exchange *wx, int status, const char *type,
 int weir_reply_field(weir_exchange *wx, const char *name, weir_str value)
 {
     struct exchange *x = exchange_in(wx);
+    if (!x->reply.status) /* none was begun, or it was refused */
+        return 0;
     /* A head of that status alone decides what may be said in it. */
     struct head h = {.status = x->reply.status, .fields = x->reply.fields};
     int good = weir_set_field((weir_head *) (void *) &h, name, value);

@@ -40,14 +40,15 @@ struct embed_slot *embed_slot_of(struct exchange *x)
     return exchange_slot(x, EMBED_FEATURE);
 }
 
-/* A callback that says it has replied, and has not, has failed. */
-static enum hook hook_of(const struct exchange *x, weir_result r)
+/* A callback that says it has replied, and has not, has failed; so has one that waits for nothing,
+ * which would never be called again. A ticket stays out until the turn after its callback. */
+static enum hook hook_of(struct exchange *x, weir_result r)
 {
     switch (r) {
     case WEIR_PASS:
         return HOOK_PASS;
     case WEIR_WAIT:
-        return HOOK_WAIT;
+        return x->ticket || embed_slot_of(x)->awaits_body ? HOOK_WAIT : HOOK_FAIL;
     case WEIR_REPLY:
         return x->reply.status ? HOOK_REPLY : HOOK_FAIL;
     default:
@@ -197,6 +198,7 @@ enum hook embed_call(struct exchange *x, void *arg)
         exchange_fail(x, f);
         return HOOK_FAIL;
     }
+    embed_slot_of(x)->awaits_body = false;
     weir_result r =
         h->func ? h->func(h->func_arg, exchange_out(x), head_out(x->in))
                 : h->transport.round_trip(h->transport.arg, exchange_out(x), head_out(x->out));

@@ -151,7 +151,7 @@ static void start_here(struct post *p)
         .body = str_of(f->options.body, f->options.body_size),
         .produce = f->options.produce ? produce : NULL,
         .route = route_of(f),
-        .timeout = f->options.timeout > 0 ? (usec_t) f->options.timeout * USEC_PER_MS : 0,
+        .timeout = f->options.timeout > 0 ? embed_usec(f->options.timeout) : 0,
     };
     struct worker *w = f->on->worker;
     if (!r.route)

@@ -5,6 +5,7 @@
 #include "app/embed_test.h"
 
 #include <dirent.h>
+#include <limits.h>
 #include <math.h>
 #include <signal.h>
 
@@ -154,6 +155,107 @@ static void takes_nothing_for_nothing(void **state)
     assert_string_equal(weir_version(), WEIR_VERSION);
 }
 
+/* ---- the end ------------------------------------------------------------------------------- */
+
+static weir_result read_on(void *arg, weir_exchange *x, const weir_head *in)
+{
+    size_t got;
+    char c;
+    (void) in;
+    *(bool *) arg = true;
+    return weir_read_body(x, &c, 1, &got);
+}
+
+/* In a foreign loop weir_stop does not wait for what may go on for an hour; weir_free ends it. */
+static void frees_what_drains(void **state)
+{
+    (void) state;
+    bool came = false;
+    weir_options o = {.size = sizeof o, .foreign_loop = 1};
+    weir *w = weir_new(&o);
+    weir_mux *mux = weir_mux_new();
+    weir_mux_func(mux, "/*", read_on, &came);
+    assert_true(weir_serve(w, mux) && weir_listen(w, LOCAL));
+    weir_mux_free(mux);
+    int fd = dial(weir_port(w, LOCAL));
+    say(fd, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n"); /* and no more */
+    struct pollfd p = {.fd = weir_fd(w), .events = POLLIN};
+    while (!came) {
+        int wait = weir_timeout(w);
+        assert_true(poll(&p, 1, wait < 0 ? PATIENCE * 1000 : wait) >= 0);
+        assert_true(weir_turn(w));
+    }
+    weir_stop(w, 3600 * 1000);
+    assert_true(weir_turn(w));
+    assert_false(weir_listen(w, "127.0.0.1:0"));
+    assert_string_equal(weir_error(w), "127.0.0.1:0: the instance was stopped");
+    weir_free(w);
+    close(fd);
+}
+
+/* ---- numbers ------------------------------------------------------------------------------- */
+
+struct once {
+    int fd;
+    _Atomic int answered;
+};
+
+/* Answers on the first connection alone; another one would be refused. */
+static void *answer_on_one(void *arg)
+{
+    struct once *o = arg;
+    char head[4096];
+    int fd = accept(o->fd, NULL, NULL);
+    close(o->fd);
+    while (recv(fd, head, sizeof head, 0) > 0) {
+        say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        o->answered++;
+    }
+    close(fd);
+    return NULL;
+}
+
+/* Below zero is no limit, for connections too; what is longer than time itself does not wrap. */
+static void takes_large_numbers(void **state)
+{
+    (void) state;
+    static const long large[] = {-1, LONG_MAX, LONG_MAX / 500 + 5};
+    for (size_t i = 0; i < 3; i++) {
+        struct once one = {.fd = socket(AF_INET, SOCK_STREAM, 0)};
+        struct sockaddr_in a = {.sin_family = AF_INET};
+        socklen_t size = sizeof a;
+        char url[64];
+        pthread_t thread;
+        a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        assert_int_equal(bind(one.fd, (struct sockaddr *) &a, sizeof a), 0);
+        assert_int_equal(listen(one.fd, 1), 0);
+        assert_int_equal(getsockname(one.fd, (struct sockaddr *) &a, &size), 0);
+        assert_int_equal(pthread_create(&thread, NULL, answer_on_one, &one), 0);
+        snprintf(url, sizeof url, "http://127.0.0.1:%d", ntohs(a.sin_port));
+        weir_proxy_options o = {.size = sizeof o,
+                                .target = url,
+                                .max_idle_conns_per_host = large[i],
+                                .max_conns_per_host = large[i],
+                                .idle_conn_timeout = large[i],
+                                .dial_timeout = large[i],
+                                .response_header_timeout = large[i],
+                                .exchange_timeout = large[i]};
+        weir_options alone = {.size = sizeof alone, .workers = 1};
+        weir_proxy *p = weir_proxy_new(&o);
+        weir_mux *mux = weir_mux_new();
+        weir *w = weir_new(&alone);
+        weir_mux_proxy(mux, "/*", p);
+        assert_true(weir_serve(w, mux) && weir_listen(w, LOCAL));
+        for (int k = 0; k < 3; k++)
+            answers(weir_port(w, LOCAL), "GET / HTTP/1.1", "\r\n\r\nok");
+        weir_free(w);
+        weir_mux_free(mux);
+        weir_proxy_free(p);
+        pthread_join(thread, NULL);
+        assert_int_equal(one.answered, 3);
+    }
+}
+
 /* ---- the log, which is the process's --------------------------------------------------------- */
 
 static void count_line(void *arg, int level, const char *line)
@@ -197,6 +299,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(leaves_nothing),      cmocka_unit_test(touches_no_signal),
         cmocka_unit_test(takes_older_structs), cmocka_unit_test(takes_nothing_for_nothing),
+        cmocka_unit_test(frees_what_drains),   cmocka_unit_test(takes_large_numbers),
         cmocka_unit_test(logs_to_the_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

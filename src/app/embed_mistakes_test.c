@@ -25,34 +25,98 @@ static weir_result mend_as_told(void *arg, weir_exchange *x, const char *reason,
 static void answers_without_a_reply(void **state)
 {
     (void) state;
-    static weir_result pass = WEIR_PASS, reply = WEIR_REPLY, odd = (weir_result) 77;
+    static weir_result pass = WEIR_PASS, reply = WEIR_REPLY, odd = (weir_result) 77,
+                       wait = WEIR_WAIT; /* for what? nobody has a ticket */
     char address[32], url[64];
     weir *behind = origin("behind", address);
     snprintf(url, sizeof url, "http://%s", address);
     weir_proxy_options access = {.size = sizeof access, .target = url, .arg = &reply};
-    weir_proxy_options modify = access, dead = access;
+    weir_proxy_options modify = access, dead = access, waits, waits_late;
     access.access = answer_as_told;
     modify.modify_response = change_as_told;
+    waits = access;
+    waits_late = modify;
+    waits.arg = waits_late.arg = &wait;
     dead.target = "unix:/nonexistent/weir.sock";
     dead.error_handler = mend_as_told;
-    weir_proxy *p[] = {weir_proxy_new(&access), weir_proxy_new(&modify), weir_proxy_new(&dead)};
+    weir_proxy *p[] = {weir_proxy_new(&access), weir_proxy_new(&modify), weir_proxy_new(&waits),
+                       weir_proxy_new(&waits_late), weir_proxy_new(&dead)};
     weir_mux *mux = weir_mux_new();
     weir_mux_func(mux, "/pass", answer_as_told, &pass);
     weir_mux_func(mux, "/reply", answer_as_told, &reply);
     weir_mux_func(mux, "/odd", answer_as_told, &odd);
     weir_mux_proxy(mux, "/access", p[0]);
     weir_mux_proxy(mux, "/modify", p[1]);
-    weir_mux_proxy(mux, "/dead", p[2]);
+    weir_mux_func(mux, "/wait", answer_as_told, &wait);
+    weir_mux_proxy(mux, "/waits", p[2]);
+    weir_mux_proxy(mux, "/late", p[3]);
+    weir_mux_proxy(mux, "/dead", p[4]);
     weir *w = serving(mux);
-    static const char *const requests[] = {"GET /pass HTTP/1.1",   "GET /reply HTTP/1.1",
-                                           "GET /odd HTTP/1.1",    "GET /access HTTP/1.1",
-                                           "GET /modify HTTP/1.1", "GET /dead HTTP/1.1"};
-    for (size_t i = 0; i < 6; i++)
-        answers(weir_port(w, LOCAL), requests[i], i < 5 ? "502 Bad Gateway: hook_failed" : " 502 ");
+    static const char *const requests[] = {
+        "GET /pass HTTP/1.1",   "GET /reply HTTP/1.1",  "GET /odd HTTP/1.1",
+        "GET /access HTTP/1.1", "GET /modify HTTP/1.1", "GET /wait HTTP/1.1",
+        "GET /waits HTTP/1.1",  "GET /late HTTP/1.1",   "GET /dead HTTP/1.1"};
+    for (size_t i = 0; i < 9; i++)
+        answers(weir_port(w, LOCAL), requests[i], i < 8 ? "502 Bad Gateway: hook_failed" : " 502 ");
     weir_free(w);
     weir_free(behind);
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < 5; i++)
         weir_proxy_free(p[i]);
+}
+
+/* ---- in the wrong place -------------------------------------------------------------------- */
+
+static weir_result reply_wrongly(void *arg, weir_exchange *x, const weir_head *in)
+{
+    (void) arg, (void) in;
+    assert_false(weir_reply_field(x, "X-A", weir_cstr("b")));
+    weir_result r = weir_reply(x, 600, NULL, "x", 1);
+    assert_false(weir_reply_field(x, "X-A", weir_cstr("b")));
+    return r;
+}
+
+static weir_result read_early(void *arg, weir_exchange *x, const weir_head *in)
+{
+    char some[3];
+    size_t got;
+    (void) arg, (void) in;
+    assert_false(weir_reply_field(x, "X-A", weir_cstr("b")));
+    assert_int_equal(weir_read_body(x, some, sizeof some, &got), WEIR_FAIL);
+    assert_int_equal(got, 0);
+    return WEIR_PASS;
+}
+
+static weir_result give_back(void *arg, weir_exchange *x, const weir_head *in)
+{
+    char some[64];
+    size_t got;
+    (void) arg, (void) in;
+    weir_result r = weir_read_body(x, some, sizeof some, &got);
+    return r == WEIR_PASS ? weir_reply(x, 200, NULL, some, got) : r;
+}
+
+/* No field without a reply; a proxied body is the upstream's, to the last byte. */
+static void calls_in_the_wrong_place(void **state)
+{
+    (void) state;
+    char url[64];
+    weir_mux *mux = weir_mux_new();
+    weir_mux_func(mux, "/*", give_back, NULL);
+    weir *behind = serving(mux);
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", weir_port(behind, LOCAL));
+    weir_proxy_options o = {.size = sizeof o, .target = url, .access = read_early};
+    weir_proxy *p = weir_proxy_new(&o);
+    mux = weir_mux_new();
+    weir_mux_proxy(mux, "/*", p);
+    weir_mux_func(mux, "/wrong", reply_wrongly, NULL);
+    weir *w = serving(mux);
+    answers(weir_port(w, LOCAL), "GET /wrong HTTP/1.1", "502 Bad Gateway: hook_failed");
+    char *got = ask(weir_port(w, LOCAL), "POST / HTTP/1.1\r\nContent-Length: 10", "0123456789");
+    assert_non_null(strstr(got, "\r\n\r\n0123456789"));
+    mem_free(got);
+    weir_free(w);
+    weir_free(behind);
+    weir_proxy_free(p);
 }
 
 /* ---- producers ----------------------------------------------------------------------------- */
@@ -170,24 +234,31 @@ static void upload_without_bytes(void **state)
 static void tells_what_a_mux_lacks(void **state)
 {
     (void) state;
-    static const char *const told[] = {"\"/none\": no function is given", "pattern \"\"",
-                                       "route /a/*/b: path", "route G@T /c: a method",
-                                       "\"/d\": an absolute URL"};
+    static const char *const told[] = {"\"/none\": no function is given",
+                                       "pattern \"\"",
+                                       "route /a/*/b: path",
+                                       "route G@T /c: a method",
+                                       "\"/d\": an absolute URL",
+                                       "\"/e\": endpoint \"127.0.0.1:1\": its weight is above 100"};
     weir *w = weir_new(NULL);
     weir_mux *mux = weir_mux_new();
     weir_proxy_options ftp = {.size = sizeof ftp, .target = "ftp://x"};
-    weir_proxy *p = weir_proxy_new(&ftp);
+    weir_endpoint much = {"127.0.0.1:1", 101};
+    weir_proxy_options heavy = {.size = sizeof heavy, .endpoints = &much, .n_endpoints = 1};
+    weir_proxy *p = weir_proxy_new(&ftp), *q = weir_proxy_new(&heavy);
     weir_mux_func(mux, "/none", NULL, NULL);
     weir_mux_func(mux, "", other, NULL);
     weir_mux_func(mux, "/a/*/b", other, NULL);
     weir_mux_func(mux, "G@T /c", other, NULL);
     weir_mux_proxy(mux, "/d", p);
+    weir_mux_proxy(mux, "/e", q);
     assert_false(weir_serve(w, mux));
-    for (size_t i = 0; i < 5; i++)
+    for (size_t i = 0; i < 6; i++)
         if (!strstr(weir_error(w), told[i]))
             fail_msg("wanted: %s\ngot: %s", told[i], weir_error(w));
     weir_mux_free(mux);
     weir_proxy_free(p);
+    weir_proxy_free(q);
     weir_free(w);
 }
 
@@ -210,7 +281,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_without_a_reply), cmocka_unit_test(producer_without_bytes),
         cmocka_unit_test(upload_without_bytes),    cmocka_unit_test(tells_what_a_mux_lacks),
-        cmocka_unit_test(a_mux_in_itself),
+        cmocka_unit_test(a_mux_in_itself),         cmocka_unit_test(calls_in_the_wrong_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

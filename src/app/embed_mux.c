@@ -64,6 +64,10 @@ static const char *endpoints_wrong(struct weir_proxy *h)
         if (!addr_split(h->addresses[i], 0, &t, &why) || (t.form != ADDR_UNIX && t.port == 0))
             return arena_printf(&h->arena, "endpoint \"%.*s\": %s", STR_ARG(h->addresses[i]), why)
                 .p;
+        if (h->options.endpoints && h->options.endpoints[i].weight > 100)
+            return arena_printf(&h->arena, "endpoint \"%.*s\": its weight is above 100",
+                                STR_ARG(h->addresses[i]))
+                .p;
     }
     return NULL;
 }
@@ -240,6 +244,8 @@ struct weir_mux *mux_copy(const struct weir_mux *m)
 
 /* ---- to a configuration -------------------------------------------------------------------- */
 
+#define POOL_MOST 1000000 /* connections, as in a configuration */
+
 struct making {
     struct arena *arena;
     struct proxy_conf *conf;
@@ -252,13 +258,14 @@ struct making {
 static void set_time(usec_t *to, long ms)
 {
     if (ms)
-        *to = ms < 0 ? 0 : (usec_t) ms * USEC_PER_MS;
+        *to = ms < 0 ? 0 : embed_usec(ms);
 }
 
-static void set_count(int64_t *to, long n)
+/* The same of connections; none: what the configuration says for no limit. */
+static void set_count(int64_t *to, long n, int64_t none)
 {
     if (n)
-        *to = n < 0 ? 0 : n;
+        *to = n < 0 || n > POOL_MOST ? none : n;
 }
 
 static void fill_upstream(struct making *k, struct upstream_conf *u, struct weir_proxy *h)
@@ -274,8 +281,8 @@ static void fill_upstream(struct making *k, struct upstream_conf *u, struct weir
     }
     u->endpoints = (struct schema_list){e, o->n_endpoints};
     u->tls_given = h->target.tls;
-    set_count(&u->pool.max_idle, o->max_idle_conns_per_host);
-    set_count(&u->pool.max_connections, o->max_conns_per_host);
+    set_count(&u->pool.max_idle, o->max_idle_conns_per_host, POOL_MOST);
+    set_count(&u->pool.max_connections, o->max_conns_per_host, 0);
     set_time(&u->pool.idle_timeout, o->idle_conn_timeout);
     set_time(&u->pool.connect_timeout, o->dial_timeout);
     u->pool.keepalive = !o->disable_keep_alives;

@@ -188,7 +188,10 @@ static void listen_here(struct weir *w, void *arg)
 int weir_listen(weir *w, const char *address)
 {
     struct serving c = {.address = str_c(address)};
-    instance_run_on_main(w, listen_here, &c);
+    if (w->stopping)
+        c.why = mem_printf("%.*s: the instance was stopped", STR_ARG(c.address));
+    else
+        instance_run_on_main(w, listen_here, &c);
     bool good = c.why == NULL;
     instance_set_error(w, c.why);
     return good;

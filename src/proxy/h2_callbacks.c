@@ -205,7 +205,7 @@ static int on_invalid_frame(nghttp2_session *ng, const nghttp2_frame *frame, int
     struct h2_conn *c = user;
     struct leg_h2 *h = stream_of(ng, frame->hd.stream_id);
     (void) why;
-    if (h)
+    if (h && frame->hd.type != NGHTTP2_PUSH_PROMISE) /* which ends the connection, and says so */
         leg_h2_break(h, FAULT_H2_STREAM);
     return h2_conn_charge(c, H2_RESET_CAUSED) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }

@@ -132,16 +132,17 @@ static void arm(struct h2_link *h)
         timer_set(h->worker->loop, &h->link->timer, at);
 }
 
-/* The first ones show that it is HTTP/2 that is spoken; then the link may be lent. */
+/* The first ones show that it is HTTP/2 that is spoken; then the link may be lent, unless they
+ * allow no stream (RFC 9113 6.5.2: for a short time): then it is as good as not open yet. */
 static void take_settings(struct h2_link *h)
 {
     uint32_t n =
         nghttp2_session_get_remote_settings(h->h2.ng, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
     h->settings = false;
-    if (h->link->state == LINK_OPENING)
-        pool_share_opened(h->link, n);
-    else
+    if (h->link->state != LINK_OPENING)
         pool_share_capacity(h->link, n);
+    else if (n)
+        pool_share_opened(h->link, n);
 }
 
 static void changed(struct h2_conn *c)

@@ -45,7 +45,7 @@ enum evict_reason {
     EVICT_NOT_KEPT, /* the response said close, or keepalive is off */
     EVICT_RETIRED,  /* the endpoint left the configuration, or shutdown */
     EVICT_PROBE,    /* a probe failed */
-    EVICT_GOAWAY,   /* the endpoint said GOAWAY (HTTP/2) */
+    EVICT_GOAWAY,   /* the endpoint said GOAWAY, or allows no stream (HTTP/2) */
     EVICT_MOVED,    /* the endpoint's name does not mean its address any more */
     EVICT_REASONS
 };

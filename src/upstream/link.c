@@ -395,6 +395,8 @@ enum evict_reason link_unfit(struct link *l, usec_t now)
         return EVICT_ERROR;
     if (l->conn.hup || l->conn.eof || l->conn.write_shut)
         return EVICT_CLOSED;
+    if (l->shared && !l->capacity) /* it wants no more requests */
+        return EVICT_GOAWAY;
     enum evict_reason reason = now < l->fit_until ? EVICT_REASONS : judge(l);
     if (reason != EVICT_REASONS)
         return reason;

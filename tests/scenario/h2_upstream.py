@@ -439,6 +439,10 @@ def test_broken_frames(t):
     t.o.on("/pack", lambda r: r.conn.frame(h2.HEADERS, h2.END_HEADERS, r.stream, b"\xff\xff\xff"))
     r = t.w.get("/pack")
     assert r.status == 502 and r.code == "upstream_h2_protocol", r
+    t.o.on("/push", lambda r: r.conn.frame(h2.PUSH, h2.END_HEADERS, r.stream,
+                                           bytes([0, 0, 0, 2]) + b"\x82\x87\x84\x41\x01a"))
+    r = t.w.get("/push")
+    assert r.status == 502 and r.code == "upstream_h2_protocol", r
     assert t.w.get("/well").status == 200
 
 
@@ -509,6 +513,35 @@ def test_settings_change(t):
     body = b"v" * t.bulk(100000)
     assert w.ask("POST", "/change", body=body).body == body
     assert w.get("/next").status == 200
+    w.stop()
+
+
+def test_no_stream_allowed(t):
+    """Nothing is sent on it: another endpoint is asked; it is used once it allows one."""
+    never, later = h2_origin(t, values={h2.MAX_STREAMS: 0}), h2_origin(t)
+    w = t.start(config(t, never, pool={"connect_timeout": "300ms"}))
+    r = w.ask("POST", "/never", body=b"x")
+    assert r.status == 504 and r.code == "connect_timeout", r
+    w.stop()
+    c = config(t, never, pool={"connect_timeout": "300ms"})
+    c["upstreams"]["u"]["endpoints"].append(later.address)
+    w = t.start(c)
+    for i in range(4):
+        assert w.ask("POST", "/either%d" % i, body=b"x").status == 200
+    w.stop()
+    o = h2_origin(t, values={h2.MAX_STREAMS: 0})
+    w = t.start(config(t, o, pool={"connect_timeout": "60s"}))
+    with w.client() as client:
+        client.request("GET", "/waits")
+        wire.await_true("its SETTINGS are heard", lambda: o.conns and o.conns[0].acked)
+        assert not o.seen("/waits")
+        o.conns[0].settings({h2.MAX_STREAMS: 1})
+        assert client.response().status == 200
+    o.on("/last", lambda r: (r.conn.settings({h2.MAX_STREAMS: 0}), r.reply(200)))
+    assert w.get("/last").status == 200
+    o.values = {}
+    assert w.get("/next").status == 200
+    assert len(o.conns) == 2, "a connection that allows no stream is kept"
     w.stop()
 
 

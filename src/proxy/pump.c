@@ -315,10 +315,11 @@ static enum io splice_in(struct pump *p, struct exchange *x, struct conn *from, 
 {
     struct stats *stats = x->worker->stats;
     size_t n = 0;
-    size_t room = p->pipe->cap;                    /* it is empty */
-    p->sink->last_out = loop_now(x->worker->loop); /* what comes in waits from now on */
+    size_t room = p->pipe->cap; /* it is empty */
     enum io io = conn_splice_in(from, p->pipe, raw < room ? (size_t) raw : room, &n);
     if (io == IO_OK) {
+        if (!p->sink->ops->queued(p->sink))
+            p->sink->last_out = loop_now(x->worker->loop); /* what came in waits from now on */
         p->source->ops->spliced(p->source, true, n);
         counter_add(
             p->direction == DIR_REQUEST ? &stats->bytes_client_in : &stats->bytes_upstream_in, n);

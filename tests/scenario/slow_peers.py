@@ -149,6 +149,28 @@ def test_response_idle(t):
         assert t.o.seen(path)[-1].conn.ended.wait(20)
 
 
+def test_response_idle_is_the_origins(t):
+    """That the client sends on meanwhile does not extend it, however the body goes."""
+    w = t.simple(timeouts={"response_idle": "1s"})
+    for length in (100, 100000000):
+        path = "/held%d" % length
+
+        def held(conn, req):
+            conn.send("HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\nbegun" % req.path[5:])
+            conn.await_end()
+        t.o.on(path, held)
+        with w.client() as c:
+            c.request("GET", path)
+            r = c.head()
+            c.read_at_least(r, 5)
+            sent = 0
+            while not c.stream.readable(0.3) and sent < 20:
+                c.send("x")  # of its next request
+                sent += 1
+            assert sent < 20, "it is never over"
+        assert w.line_for(path)["reason"] == "response_idle_timeout"
+
+
 def test_upstream_send(t):
     t.not_in("onebyte", "a stalled origin needs megabytes")
     w = timed(t, upstream_send="500ms")

@@ -149,13 +149,19 @@ static bool wants_help(int argc, char **argv)
 
 static int no_such_command(const char *name)
 {
-    fprintf(stderr, "weir: no command '%s'", name);
+    const char *near = NULL;
+    unsigned least = 2;
     for (size_t i = 0; i < N_COMMANDS; i++) {
-        if (str_distance(str_c(name), str_c(commands[i].name), 2) <= 2) {
-            fprintf(stderr, "; did you mean '%s'?", commands[i].name);
-            break;
-        }
+        unsigned d = str_distance(str_c(name), str_c(commands[i].name), least);
+        /* Two letters of a short name are half of it: then at least it begins the same. */
+        if (d > least || (d == 2 && name[0] != commands[i].name[0]))
+            continue;
+        near = commands[i].name;
+        least = d;
     }
+    fprintf(stderr, "weir: no command '%s'", name);
+    if (near)
+        fprintf(stderr, "; did you mean '%s'?", near);
     fputs("\n\n", stderr);
     print_usage(stderr);
     return 2;
@@ -195,6 +201,8 @@ static int run(int argc, char **argv)
         const struct command *about = argc > 2 ? find(str_c(argv[2])) : NULL;
         if (about)
             return print_help(about);
+        if (argc > 2 && argv[2][0] != '-')
+            return no_such_command(argv[2]);
         print_usage(stdout);
         return 0;
     }

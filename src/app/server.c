@@ -35,7 +35,8 @@ static bool become(const char *user)
         return true;
     const struct passwd *p = getpwnam(user);
     if (!p) {
-        log_error("server.user", "there is no user %s", user);
+        log_error("server.user",
+                  "there is no user %s; make it, or name another (--user, or the key user)", user);
         return false;
     }
     if (geteuid() != 0) {

@@ -75,8 +75,11 @@ static bool write_pid_file(const char *path)
     good = good && rename(beside, path) == 0;
     mem_free(beside);
     if (!good)
-        log_error("supervisor.pid_file", "cannot write the pid file %s: %s", path,
-                  strerrordesc_np(errno));
+        log_error(
+            "supervisor.pid_file",
+            "cannot write the pid file %s: %s; make its directory, where the user that starts "
+            "Weir may write",
+            path, strerrordesc_np(errno));
     return good;
 }
 

@@ -148,6 +148,24 @@ static void check_conditions(const struct schema_map *map, const char *what,
     }
 }
 
+/* The key that a problem is about: its text begins with the name. */
+static struct schema_pos rewrite_place(const struct route_conf *r, const char *problem,
+                                       const struct conf_errors *e)
+{
+    const struct rewrite_conf *w = &r->rewrite;
+    const struct {
+        struct str name, text;
+    } keys[] = {{STR("host"), w->host},
+                {STR("strip_prefix"), w->strip_prefix},
+                {STR("add_prefix"), w->add_prefix},
+                {STR("regex"), w->regex}};
+    for (size_t i = 0; i < SCHEMA_COUNT(keys); i++) {
+        if (str_starts(str_c(problem), keys[i].name))
+            return conf_place_of(e, keys[i].text, r->pos);
+    }
+    return conf_place_of(e, w->replace, r->pos);
+}
+
 /* What compiling the rewrite says; a pattern that is none was said by the parser. */
 static void check_rewrite(const struct route_conf *r, struct conf_errors *e)
 {
@@ -157,7 +175,7 @@ static void check_rewrite(const struct route_conf *r, struct conf_errors *e)
         return;
     rewrite_free(rewrite_new(&r->rewrite, &problem));
     if (problem)
-        conf_say(e, conf_place_of(e, r->rewrite.replace, r->pos), "rewrite: %s", problem);
+        conf_say(e, rewrite_place(r, problem, e), "rewrite: %s", problem);
     mem_free(problem);
 }
 

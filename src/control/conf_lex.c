@@ -89,6 +89,12 @@ static void refuse_yaml(struct lex *l)
                  "a text that begins with * or & needs quotes, as in \"*.example.com\"");
     } else if (is_tab(l, p->problem_mark)) {
         conf_say(l->errors, pos, "not valid YAML: a tab; indent with spaces");
+    } else if (strstr(problem, "cannot start any token")) {
+        conf_say(l->errors, pos, "not valid YAML: a text that begins with @, ` or %% needs quotes");
+    } else if (strstr(problem, "mapping values are not allowed")) {
+        conf_say(l->errors, pos,
+                 "not valid YAML: no key: value can be here; quote a text that holds a colon and a "
+                 "space, and look above for a key whose colon has no space behind it");
     } else if (strstr(context, "flow ")) {
         conf_say(l->errors, pos, "not valid YAML: %s, %s; the bracket opens at line %zu", problem,
                  context, p->context_mark.line + 1);

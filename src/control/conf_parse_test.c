@@ -170,8 +170,16 @@ static void refuses_broken_texts(void **state)
     assert_refused("", "t.yaml: no upstream and no route is configured: every request would be "
                        "answered 404; add \"upstreams: {origin: {endpoints: "
                        "[127.0.0.1:9000]}}\"\n");
-    assert_refused("a: b: c\n",
-                   "t.yaml:1:5: not valid YAML: mapping values are not allowed in this context\n");
+    static const char no_key[] =
+        "not valid YAML: no key: value can be here; quote a text that holds a colon and a space, "
+        "and look above for a key whose colon has no space behind it";
+    char said[256];
+    snprintf(said, sizeof said, "t.yaml:1:5: %s\n", no_key);
+    assert_refused("a: b: c\n", said);
+    snprintf(said, sizeof said, "t.yaml:3:7: %s\n", no_key);
+    assert_refused("routes:\n  - match:/*\n    to: o\n", said);
+    assert_refused("upstreams: {o: @home}\n",
+                   "t.yaml:1:16: not valid YAML: a text that begins with @, ` or % needs quotes\n");
     assert_refused("just text\n", "t.yaml:1:1: configuration must be a map (key: value), not a "
                                   "single value\n");
     assert_refused(UP "---\n{}\n",
@@ -255,6 +263,12 @@ static void cross_checks(void **state)
                    "t.yaml:3:8: admin.address is the address of a listener too\n"
                    "t.yaml:4:19: \"10.0.0.1/8\" is not a network, like 10.0.0.0/8 (no bits set "
                    "behind the prefix), nor unix\n");
+    assert_refused(UP "routes:\n"
+                      "  - {to: o, rewrite: {replace: /b, regex: a, strip_prefix: img}}\n"
+                      "  - {to: o, rewrite: {add_prefix: /, host: 'a b'}}\n",
+                   "t.yaml:3:60: rewrite: strip_prefix 'img' is not a path; it begins with / and "
+                   "has no query\n"
+                   "t.yaml:4:44: rewrite: host 'a b' is neither a host name nor 'upstream'\n");
     assert_refused("upstreams: {a: 127.0.0.1:1, b: 127.0.0.1:2}\n",
                    "t.yaml: routes are missing: which of the 2 upstreams gets which request?\n");
     assert_refused(UP "routes:\n"

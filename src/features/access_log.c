@@ -281,8 +281,8 @@ bool access_log_start(const struct access_log_conf *conf, unsigned n_workers,
     struct line_writer *writer =
         line_writer_new(path, n_workers, ACCESS_LOG_RING, ACCESS_LOG_LINE, &reason);
     if (!writer) {
-        *why = mem_printf("access_log.path: %s; check that the directory exists and that Weir's "
-                          "user may write there",
+        *why = mem_printf("access_log.path: %s; name a file in a directory that exists and that "
+                          "Weir's user may write to",
                           reason);
         mem_free(reason);
         return false;

@@ -105,7 +105,8 @@ static bool read_prefix(struct rewrite *w, const char *name, struct str text, st
         return true;
     if (text.p[0] != '/' || str_find(text, '?') >= 0 ||
         path_normalise(text, &w->arena, out) != FAULT_OK) {
-        *why = mem_printf("%s '%.*s' is not a path", name, STR_ARG(text));
+        *why = mem_printf("%s '%.*s' is not a path; it begins with / and has no query", name,
+                          STR_ARG(text));
         return false;
     }
     return true;

@@ -64,6 +64,17 @@ def test_wrong_use(t):
         assert code > 0 and err, (args, code, out, err)
 
 
+def test_no_such_command(t):
+    """The nearest name is said, after help too; none where nothing is near."""
+    for typed, meant in (("rout", "route"), ("rnu", "run"), ("chekc", "check"), ("Run", "run"),
+                         ("foo", None), ("serve", None)):
+        for words in ([typed], ["help", typed]):
+            code, out, err = t.run(*words)
+            near = "; did you mean '%s'?" % meant if meant else ""
+            assert code == 2 and not out, (words, code, out)
+            assert err.startswith("weir: no command '%s'%s\n" % (typed, near)), err
+
+
 def test_version(t):
     code, out, _ = t.run("version")
     assert code == 0 and re.match(r"weir \d+\.\d+", out), out

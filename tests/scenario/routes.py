@@ -76,10 +76,10 @@ def test_falls_through_to_any_host(t):
 
 
 def test_regexes(t):
-    w = named(t, [reply("rest", path="/*"), reply("number", path_regex="/item/[0-9]+$"),
-                  reply("word", path_regex="/item/\\w+$"), reply("fixed", path="/item/7")])
-    check(w, [("fixed", "/item/7"), ("rest", "/x")])
-    # regexes stand behind exact paths and prefixes, in the order of the file
+    w = named(t, [reply("rest", path="/*"), reply("below", path="/item/*"),
+                  reply("number", path_regex="/item/[0-9]+$"), reply("fixed", path="/item/7")])
+    check(w, [("fixed", "/item/7"), ("number", "/item/8"), ("below", "/item/8/x"), ("rest", "/x")])
+    # behind exact paths, before prefixes, in the order of the file
     w2 = named(t, [reply("number", path_regex="/item/[0-9]+$"),
                    reply("word", path_regex="/item/\\w+$"), reply("fixed", path="/item/7")])
     check(w2, [("fixed", "/item/7"), ("number", "/item/8"), ("word", "/item/abc"),
@@ -89,7 +89,7 @@ def test_regexes(t):
 def test_regex_match_limit(t):
     w = named(t, [reply("evil", path_regex="/(a+)+$"), reply("fine", path="/fine")])
     r = w.get("/" + "a" * 5000 + "!")
-    assert r.status in (404, 500), r
+    assert r.status == 500 and r.code == "match_limit", r
     assert w.get("/fine").status == 200
 
 

@@ -14,11 +14,12 @@
     (BIT(CONNECTION) | BIT(PROXY_CONNECTION) | BIT(KEEP_ALIVE) | BIT(PROXY_AUTHENTICATE) |         \
      BIT(PROXY_AUTHORIZATION) | BIT(TE) | BIT(TRANSFER_ENCODING) | BIT(UPGRADE) |                  \
      BIT(HTTP2_SETTINGS) | BIT(CONTENT_LENGTH))
-/* A Connection option cannot name these: without them the message would mean something else. */
+/* A Connection option cannot name these: without them the message would mean something else, or
+ * come from somebody else. */
 #define UNNAMEABLE                                                                                 \
     (BIT(HOST) | BIT(CONTENT_LENGTH) | BIT(TRANSFER_ENCODING) | BIT(AUTHORIZATION) |               \
      BIT(CONTENT_TYPE) | BIT(CONTENT_ENCODING) | BIT(COOKIE) | BIT(SET_COOKIE) | BIT(DATE) |       \
-     BIT(EXPECT) | BIT(CACHE_CONTROL) | BIT(VIA))
+     BIT(EXPECT) | BIT(CACHE_CONTROL) | BIT(VIA) | FIELDS_FORWARDING)
 /* RFC 9110 6.5.1: framing, routing, request modifiers, authentication, control data, content
  * format. */
 #define NO_TRAILER (HOP_FIELDS | FIELDS_FORWARDING | FIELDS_NOT_IN_TRAILERS | BIT(PROXY_STATUS))

@@ -73,6 +73,20 @@ def test_garbage_in_the_chain(t):
         assert t.trusting.line_for(path)["client_ip"] == "127.0.0.1", value
 
 
+def test_trusted_fields_cannot_be_named_away(t):
+    """A client behind a trusted proxy that hands its Connection field on does not hide from the
+    origin where it comes from."""
+    said = [("X-Forwarded-For", "203.0.113.9"), ("X-Forwarded-Proto", "https"),
+            ("X-Forwarded-Host", "shop.example")]
+    names = "X-Forwarded-For, x-forwarded-proto, X-Forwarded-Host, X-Real-IP, X-Other"
+    q = seen(t, t.trusting, "/named", said + [("X-Other", "1"), ("Connection", names)])
+    assert q.fields.tokens("x-forwarded-for") == ["203.0.113.9", "127.0.0.1"], q
+    assert q.get("x-forwarded-proto") == "https", q
+    assert q.get("x-forwarded-host") == "shop.example", q
+    assert q.get("x-real-ip") == "203.0.113.9" and not q.fields.has("x-other"), q
+    assert t.trusting.line_for("/named")["client_ip"] == "203.0.113.9"
+
+
 def test_trusted_host_and_proto(t):
     q = seen(t, t.trusting, "/kept", [("X-Forwarded-Host", "public.example"),
                                       ("X-Forwarded-Proto", "https"),

@@ -207,6 +207,31 @@ def test_heads_of_large_answers(t):
     assert not asked.qsize()
 
 
+def test_bytes_behind_large_answers(t):
+    """What comes behind a spliced answer, or where no body may be on a connection that had one, is
+    nobody's."""
+    size = t.bulk(300000)
+    evil = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL"
+    large = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
+
+    def behind(conn, req):
+        conn.send(large + BLOCK[:size - 10])
+        conn.send(BLOCK[size - 10:size] + evil)
+    t.o.on("/good", large + BLOCK[:size]).on("/behind", behind).on("/head", large + evil)
+    t.o.on("/304", large.replace(b"200 OK", b"304 Not Modified") + evil)
+    with t.w.client() as c:
+        for method, path in (("GET", "/behind"), ("HEAD", "/head"), ("GET", "/304")):
+            assert c.get("/good").body == BLOCK[:size]
+            r = c.ask(method, path)
+            assert r.complete and r.body == (BLOCK[:size] if path == "/behind" else b""), r
+            for _ in range(3):
+                assert c.get("/after").body == b"origin GET /after\n"
+            conn = t.o.seen(path)[-1].conn
+            assert conn.ended.wait(patience()), "kept after " + path
+            assert conn.requests[-1].path == path, "used again after " + path
+            assert len(conn.requests) > 1, "it had no large answer before"
+
+
 def test_odd_sizes(t):
     """Lengths around every buffer's edge."""
     def odd(conn, req):

@@ -201,7 +201,8 @@ static void note_endpoint(void *arg, struct endpoint *e)
     *sum = (struct endpoint_sum){
         .upstream = mem_strdup(e->upstream_name),
         .address = mem_strdup(e->address),
-        .up = atomic_load_explicit(&e->up, memory_order_relaxed),
+        .up = atomic_load_explicit(&e->up, memory_order_relaxed) &&
+              !atomic_load_explicit(&e->resolve_failed, memory_order_relaxed),
         .retired = atomic_load_explicit(&e->retired, memory_order_relaxed),
         .ejected = atomic_load_explicit(&e->ejected, memory_order_relaxed),
         .share = atomic_load_explicit(&e->share, memory_order_relaxed),
@@ -388,7 +389,8 @@ static const struct {
     void (*put)(struct text *out, const struct endpoint_sum *e);
     bool of_checks;
 } state_rows[] = {
-    {"weir_upstream_endpoint_up", "gauge", "1 when the endpoint is thought to serve.", put_up,
+    {"weir_upstream_endpoint_up", "gauge",
+     "1 when the endpoint is thought to serve, 0 also when its name has no address.", put_up,
      false},
     {"weir_upstream_endpoint_ejected", "gauge",
      "1 while the endpoint is left out for its failures.", put_ejected, false},

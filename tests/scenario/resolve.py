@@ -50,11 +50,14 @@ def test_unresolvable_name(t):
 
 
 def test_unresolvable_beside_a_good_one(t):
-    w = named(t, "no-such-host.invalid:80", "127.0.0.1:%d" % t.port)
+    w = named(t, "no-such-host.invalid:80", "127.0.0.1:%d" % t.port, admin={"address": t.address()})
 
     def settled():
         return all(w.get("/y%d" % i).status == 200 for i in range(10))
     await_true("the good endpoint gets everything", settled, 30)
+    await_true("the metrics say so", lambda: w.metrics().value(
+        "weir_upstream_endpoint_up", endpoint="no-such-host.invalid:80") == 0)
+    assert w.metrics().value("weir_upstream_endpoint_up") == 1
 
 
 def test_odd_names(t):

@@ -190,10 +190,11 @@ struct engine *engine_new(const struct engine_plan *plan, char **why)
                                        .features = plan->features,
                                        .gauges = e->gauges,
                                        .handshakes = e->handshakes};
+    route_names_init(&e->names);
     for (uint32_t i = 0; i < all; i++) {
         e->workers[i].engine = e;
         e->workers[i].index = i;
-        e->workers[i].stats = stats_new();
+        e->workers[i].stats = stats_new(&e->names);
     }
     engine_begin_events(e);
     bool good = features_start(&e->features, plan->features, plan->feature_conf, all, why);
@@ -282,7 +283,6 @@ struct snapshot_inputs engine_inputs(struct engine *e, const struct snapshot *pr
 {
     return (struct snapshot_inputs){.registry = e->registry,
                                     .features = e->features.set,
-                                    .names = &e->names,
                                     .tls = e->tls,
                                     .previous = previous,
                                     .starts = !previous,

@@ -81,13 +81,11 @@ struct snapshot *admin_snapshot(struct admin *a, struct str address,
     conf.routes = (struct schema_list){routes, PAGES};
     struct snapshot_inputs own = *in;
     own.features = &no_features;
-    own.names = &a->names;
     own.previous = NULL;
     return snapshot_build(&conf, &own, errors);
 }
 
 void admin_fini(struct admin *a)
 {
-    route_names_fini(&a->names);
     mem_free((void *) (uintptr_t) a->token.p);
 }

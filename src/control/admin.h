@@ -30,7 +30,6 @@ struct admin {
     void *ops_arg;
     struct figures figures;          /* kept up to date by app/ */
     const struct snapshot *snapshot; /* configuration in use, borrowed: for its route names */
-    struct route_names names;        /* of the admin routes, apart from those of figures */
     struct live *live;               /* what the API reads and changes; NULL: there is no API */
     struct events *events;           /* for /v1/events; NULL: there are none */
     bool frozen;                     /* another process is about to follow: nothing may change */
@@ -43,11 +42,11 @@ struct admin {
 };
 
 /* A snapshot with one listener on address whose routes are the pages; in says by whom it is used
- * (its features, names and previous are not looked at). a must outlive it. It writes no log and
+ * (its features and previous are not looked at). a must outlive it. It writes no log and
  * counts no request. NULL: *errors (mem_free). */
 struct snapshot *admin_snapshot(struct admin *a, struct str address,
                                 const struct snapshot_inputs *in, char **errors);
-/* Frees the names, after the last admin snapshot is gone. */
+/* Frees the token, after the last admin snapshot is gone. */
 void admin_fini(struct admin *a);
 
 /* The pages; arg is the struct admin. */

@@ -12,7 +12,6 @@
 
 struct conf_trial {
     struct upstream_registry *registry;
-    struct route_names names;
     struct snapshot *snapshot;
 };
 
@@ -25,11 +24,8 @@ static struct conf_trial *trial_new(const struct conf_file *file,
 {
     struct conf_trial *t = mem_new(sizeof *t);
     t->registry = upstream_registry_new(1);
-    struct snapshot_inputs in = {.registry = t->registry,
-                                 .features = features,
-                                 .names = &t->names,
-                                 .starts = starts,
-                                 .n_workers = 1};
+    struct snapshot_inputs in = {
+        .registry = t->registry, .features = features, .starts = starts, .n_workers = 1};
     t->snapshot = snapshot_build_checked(&file->proxy, file->flat, &in, e);
     if (t->snapshot)
         return t;
@@ -54,7 +50,6 @@ void conf_trial_free(struct conf_trial *t)
     if (!t)
         return;
     snapshot_free(t->snapshot);
-    route_names_fini(&t->names);
     upstream_registry_free(t->registry);
     mem_free(t);
 }

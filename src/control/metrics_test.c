@@ -178,7 +178,7 @@ static int setup(void **state)
     int error;
     t->loop = loop_new(&error);
     for (int i = 0; i < 3; i++) {
-        t->stats[i] = stats_new();
+        t->stats[i] = stats_new(NULL);
         t->workers[i] = (struct figures_worker){t->stats[i], t->loop};
     }
     t->registry = upstream_registry_new(3);

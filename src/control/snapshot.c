@@ -15,34 +15,6 @@
 
 #define STRIDE 16u /* numbers a cache line, as in proxy/snapshot.c */
 
-/* ---- names --------------------------------------------------------------------------------- */
-
-uint32_t route_names_index(struct route_names *names, struct str name)
-{
-    uintptr_t number = (uintptr_t) map_get(&names->numbers, name);
-    if (number)
-        return (uint32_t) number - 1;
-    if (names->n == ROUTE_OTHER)
-        return ROUTE_OTHER;
-    uint32_t index = names->n++;
-    names->names[index] = mem_str(name);
-    map_set(&names->numbers, name, (void *) (uintptr_t) (index + 1));
-    return index;
-}
-
-struct str route_names_get(const struct route_names *names, uint32_t index)
-{
-    return index < names->n ? names->names[index] : STR("_other");
-}
-
-void route_names_fini(struct route_names *names)
-{
-    for (uint32_t i = 0; i < names->n; i++)
-        mem_free((void *) names->names[i].p);
-    map_fini(&names->numbers);
-    names->n = 0;
-}
-
 /* ---- parts --------------------------------------------------------------------------------- */
 
 static void *room(struct build *b, size_t n)
@@ -313,7 +285,7 @@ struct snapshot *snapshot_build_checked(const struct proxy_conf *conf,
                                         const struct snapshot_inputs *in, struct conf_errors *e)
 {
     struct build b = {.conf = conf, .in = in, .errors = e};
-    must(in->registry && in->features && in->names && in->features->n <= FEATURE_MAX);
+    must(in->registry && in->features && in->features->n <= FEATURE_MAX);
     b.s = snapshot_new(in, base_new());
     b.arena = &b.s->base->arena;
     note_previous(&b);

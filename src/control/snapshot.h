@@ -10,27 +10,11 @@
 #include "control/conf_check.h"
 #include "proxy/snapshot.h"
 
-/* Dense numbers of route names, for figures: a name keeps its number over reloads. One a process or
- * library instance; the main thread only. Zero-initialised is empty. */
-struct route_names {
-    struct map numbers; /* name -> number + 1 */
-    struct str names[ROUTE_OTHER];
-    uint32_t n;
-};
-
-/* The number of a name, given on first sight; ROUTE_OTHER when all are taken. */
-uint32_t route_names_index(struct route_names *names, struct str name);
-/* The name of a number ("_other" for ROUTE_OTHER and beyond what was given). */
-struct str route_names_get(const struct route_names *names, uint32_t index);
-/* Frees the names. */
-void route_names_fini(struct route_names *names);
-
 struct snapshot_inputs {
     struct upstream_registry *registry;
     const struct feature_set *features; /* kept by the snapshot */
-    struct route_names *names;
-    struct tls_store *tls;           /* watches files; NULL: nobody does */
-    const struct snapshot *previous; /* what to share with; NULL: nothing */
+    struct tls_store *tls;              /* watches files; NULL: nobody does */
+    const struct snapshot *previous;    /* what to share with; NULL: nothing */
     /* Nothing is served yet: a certificate out of its time is better than no server. */
     bool starts;
     uint32_t n_workers; /* workers 0 to n_workers may use it (the last: the main one) */

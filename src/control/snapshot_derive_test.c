@@ -9,18 +9,14 @@
 
 static struct {
     struct upstream_registry *registry;
-    struct route_names names;
     struct conf_loaded *loaded;
     struct snapshot *first;
 } t;
 
 static struct snapshot_inputs inputs(const struct snapshot *previous)
 {
-    return (struct snapshot_inputs){.registry = t.registry,
-                                    .features = &test_set,
-                                    .names = &t.names,
-                                    .previous = previous,
-                                    .n_workers = 2};
+    return (struct snapshot_inputs){
+        .registry = t.registry, .features = &test_set, .previous = previous, .n_workers = 2};
 }
 
 static int begin(void **state)
@@ -46,7 +42,6 @@ static int end(void **state)
     snapshot_free(t.first);
     conf_loaded_free(t.loaded);
     upstream_registry_free(t.registry);
-    route_names_fini(&t.names);
     return 0;
 }
 

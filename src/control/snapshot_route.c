@@ -373,8 +373,7 @@ static void fill(struct route *r, const struct flat_route *f, char *room)
     r->pos.file = NULL;
 }
 
-static struct route *route_new(struct build *b, const struct flat_route *f,
-                               struct route_share *share)
+static struct route *route_new(const struct flat_route *f, struct route_share *share)
 {
     const struct route_conf *c = f->conf;
     size_t room = aligned(f->name.n + 1) + schema_copy_size(&redirect_schema, &c->redirect) +
@@ -384,7 +383,7 @@ static struct route *route_new(struct build *b, const struct flat_route *f,
     atomic_store_explicit(&r->refs, 1, memory_order_relaxed);
     r->free = route_free;
     fill(r, f, (char *) br + aligned(sizeof *br));
-    r->index = (uint16_t) route_names_index(b->in->names, r->name);
+    atomic_store_explicit(&r->index, ROUTE_UNUSED, memory_order_relaxed);
     br->share = share;
     atomic_fetch_add_explicit(&share->refs, 1, memory_order_relaxed);
     r->settings = &share->settings;
@@ -418,7 +417,7 @@ struct route *build_route(struct build *b, const struct flat_route *f)
         mem_free(why);
         return NULL;
     }
-    struct route *r = route_new(b, f, share);
+    struct route *r = route_new(f, share);
     r->rewrite = rewrite;
     r->content = content;
     return r;

@@ -9,7 +9,6 @@
 
 struct world {
     struct upstream_registry *registry;
-    struct route_names names;
 };
 
 static int make_world(void **state)
@@ -24,18 +23,14 @@ static int end_world(void **state)
 {
     struct world *w = *state;
     upstream_registry_free(w->registry);
-    route_names_fini(&w->names);
     mem_free(w);
     return 0;
 }
 
 static struct snapshot_inputs inputs(struct world *w, const struct snapshot *previous)
 {
-    return (struct snapshot_inputs){.registry = w->registry,
-                                    .features = &test_set,
-                                    .names = &w->names,
-                                    .previous = previous,
-                                    .n_workers = 2};
+    return (struct snapshot_inputs){
+        .registry = w->registry, .features = &test_set, .previous = previous, .n_workers = 2};
 }
 
 /* The snapshot of a good text; nothing of the text is needed afterwards. */
@@ -94,7 +89,7 @@ static void fills_a_snapshot(void **state)
     assert_true(str_eq(r->redirect.to, STR("/new")));
     assert_true(str_eq(last->reply.body, STR("no")));
     assert_int_equal(last->settings->buffer.size, 64u << 10);
-    assert_int_equal(a->index, 1); /* 0 is the fallback's */
+    assert_int_equal(a->index, ROUTE_UNUSED); /* numbered by its first request */
     assert_true(str_eq(s->fallback->name, STR("_none")));
     snapshot_free(s);
 }
@@ -149,7 +144,6 @@ static void shares_what_is_equal(void **state)
     assert_ptr_not_equal(named(two, "b"), named(one, "b"));
     assert_ptr_equal(two->fallback, one->fallback);
     assert_ptr_equal(two->upstreams[0], one->upstreams[0]);
-    assert_int_equal(named(two, "b")->index, named(one, "b")->index);
     struct snapshot *three = build(*state,
                                    "upstreams: {o: {endpoints: [127.0.0.1:9000], pool: {max_idle: "
                                    "1}}, p: 127.0.0.1:9001}\n"
@@ -210,20 +204,6 @@ static void a_thousand_loads_hold_what_ten_do(void **state)
     assert_in_range(more, 0, 989);
 }
 
-static void numbers_only_so_many_names(void **state)
-{
-    struct world *w = *state;
-    char name[16];
-    for (unsigned i = 0; i < ROUTE_OTHER; i++) {
-        snprintf(name, sizeof name, "r%u", i);
-        assert_int_equal(route_names_index(&w->names, str_c(name)), i);
-    }
-    assert_int_equal(route_names_index(&w->names, STR("more")), ROUTE_OTHER);
-    assert_int_equal(route_names_index(&w->names, STR("r7")), 7);
-    assert_true(str_eq(route_names_get(&w->names, 7), STR("r7")));
-    assert_true(str_eq(route_names_get(&w->names, ROUTE_OTHER), STR("_other")));
-}
-
 static enum hook greet(struct exchange *x, void *arg)
 {
     (void) x;
@@ -245,7 +225,7 @@ static void c_code_fills_structs(void **state)
     for (size_t i = 0; i < 2; i++) {
         schema_defaults(&route_schema, &routes[i]);
         routes[i].handler = greet;
-        routes[i].handler_arg = &w->names;
+        routes[i].handler_arg = w;
     }
     routes[0].match.path = STR("/x/*");
     routes[0].features[1] = &stamp;
@@ -319,7 +299,6 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(shares_what_is_equal, make_world, end_world),
         cmocka_unit_test_setup_teardown(a_route_outlives_its_snapshot, make_world, end_world),
         cmocka_unit_test_setup_teardown(a_thousand_loads_hold_what_ten_do, make_world, end_world),
-        cmocka_unit_test_setup_teardown(numbers_only_so_many_names, make_world, end_world),
         cmocka_unit_test_setup_teardown(c_code_fills_structs, make_world, end_world),
         cmocka_unit_test_setup_teardown(a_refused_configuration_touches_nothing, make_world,
                                         end_world),

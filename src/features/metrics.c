@@ -39,12 +39,11 @@ static void on_finish(struct exchange *x, void *slot)
     (void) slot;
     if (!x->session) /* what Weir asks for by itself is no request to a route */
         return;
-    const struct route *route = x->route;
     struct stats *stats = x->worker->stats;
-    struct route_stats *r =
-        atomic_load_explicit(&stats->routes[route->index], memory_order_relaxed);
+    uint32_t index = atomic_load_explicit(&x->route->index, memory_order_relaxed);
+    struct route_stats *r = atomic_load_explicit(&stats->routes[index], memory_order_relaxed);
     if (__builtin_expect(!r, 0))
-        r = stats_route_new(stats, route->index, route->name);
+        r = stats_route_first(stats, x->route);
     route_count_add(r, x->in ? x->in->method_id : METHOD_OTHER, exchange_status(x));
     histogram_add(&r->duration, loop_now(x->worker->loop) - x->started);
     if (x->client) {

@@ -4,6 +4,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -67,6 +68,42 @@ static void test_shared_and_skipped(void **state)
     exchange_kit_close(&k);
 }
 
+/* r's first request on the worker of s. */
+static struct route_stats *first(struct stats *s, struct route *r)
+{
+    assert_null(s->routes[r->index]);
+    return stats_route_first(s, r);
+}
+
+/* Numbers go to what is asked for, not to what is configured; by name, for all workers. */
+static void test_numbers_on_first_use(void **state)
+{
+    (void) state;
+    struct route_names names;
+    char text[16];
+    route_names_init(&names);
+    struct stats *one = stats_new(&names), *two = stats_new(&names);
+    struct route a = {.name = STR("a"), .index = ROUTE_UNUSED}, none = a, next = a;
+    none.name = STR("_none");
+    assert_true(str_eq(first(one, &a)->name, STR("a")));
+    assert_int_equal(a.index, 1);
+    (void) first(two, &a);
+    assert_ptr_equal(stats_route_first(one, &next), one->routes[1]); /* after a reload */
+    assert_int_equal(next.index, 1);
+    for (unsigned i = 2; i < ROUTE_OTHER + 2; i++) {
+        snprintf(text, sizeof text, "r%u", i);
+        struct route r = {.name = str_c(text), .index = ROUTE_UNUSED};
+        (void) stats_route_first(two, &r);
+        assert_int_equal(r.index, i < ROUTE_OTHER ? i : ROUTE_OTHER);
+    }
+    assert_true(str_eq(two->routes[ROUTE_OTHER]->name, STR("_other")));
+    (void) first(two, &none);
+    assert_int_equal(none.index, 0);
+    stats_free(one);
+    stats_free(two);
+    route_names_fini(&names);
+}
+
 static void test_events_by_kind(void **state)
 {
     void *own = NULL;
@@ -89,6 +126,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_shared_and_skipped),
+        cmocka_unit_test(test_numbers_on_first_use),
         cmocka_unit_test(test_events_by_kind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -31,7 +31,7 @@ static inline void exchange_kit_open(struct exchange_kit *k)
     *k = (struct exchange_kit){0};
     k->worker.loop = loop_new(&error);
     must(k->worker.loop);
-    k->worker.stats = stats_new();
+    k->worker.stats = stats_new(NULL);
     k->worker.date.second = -1;
     buf_pool_init(&k->worker.buffers, &k->worker.account);
     k->route.name = STR("main");

@@ -34,8 +34,8 @@ struct route {
     /* What a request touches, in one cache line: with 100,000 routes each line is a miss. */
     uint8_t action;            /* enum route_action */
     bool plain_name;           /* the log may say the name as it is: json_plain */
-    uint16_t index;            /* dense number of the route's name in the process, for figures;
-                                  below 1,000 or ROUTE_OTHER */
+    _Atomic uint16_t index;    /* dense number of the route's name in the process, for figures;
+                                  below 1,000, ROUTE_OTHER, or ROUTE_UNUSED: see stats.h */
     uint32_t slots_bytes;      /* of the exchange's slot area */
     struct upstream *upstream; /* one reference; NULL when not ROUTE_UPSTREAM */
     struct breaker *breaker;   /* of upstream; NULL: none, or of each endpoint */
@@ -61,6 +61,7 @@ struct route {
 };
 
 #define ROUTE_OTHER 1000u
+#define ROUTE_UNUSED (ROUTE_OTHER + 1) /* it has no number yet */
 
 /* One more reference; any thread. */
 struct route *route_ref(struct route *r);

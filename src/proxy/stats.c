@@ -9,9 +9,36 @@
 
 #include "base/mem.h"
 
-struct stats *stats_new(void)
+void route_names_init(struct route_names *names)
 {
-    return mem_new_aligned(sizeof(struct stats), 64);
+    *names = (struct route_names){0};
+    pthread_mutex_init(&names->lock, NULL);
+    (void) route_names_number(names, STR("_none"));
+}
+
+void route_names_fini(struct route_names *names)
+{
+    map_fini(&names->numbers);
+    pthread_mutex_destroy(&names->lock);
+}
+
+uint32_t route_names_number(struct route_names *names, struct str name)
+{
+    pthread_mutex_lock(&names->lock);
+    uintptr_t number = (uintptr_t) map_get(&names->numbers, name);
+    if (!number && names->n < ROUTE_OTHER) {
+        number = ++names->n;
+        map_set(&names->numbers, name, (void *) number);
+    }
+    pthread_mutex_unlock(&names->lock);
+    return number ? (uint32_t) number - 1 : ROUTE_OTHER;
+}
+
+struct stats *stats_new(struct route_names *names)
+{
+    struct stats *s = mem_new_aligned(sizeof(struct stats), 64);
+    s->names = names;
+    return s;
 }
 
 void stats_free(struct stats *s)
@@ -23,6 +50,16 @@ void stats_free(struct stats *s)
         mem_free(r);
     }
     mem_free(s);
+}
+
+struct route_stats *stats_route_first(struct stats *s, struct route *r)
+{
+    uint32_t index = atomic_load_explicit(&r->index, memory_order_relaxed);
+    if (index == ROUTE_UNUSED) {
+        index = route_names_number(s->names, r->name);
+        atomic_store_explicit(&r->index, (uint16_t) index, memory_order_relaxed);
+    }
+    return stats_route_new(s, index, r->name);
 }
 
 struct route_stats *stats_route_new(struct stats *s, uint32_t index, struct str name)

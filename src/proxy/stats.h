@@ -4,8 +4,11 @@
 #ifndef WEIR_PROXY_STATS_H
 #define WEIR_PROXY_STATS_H
 
+#include <pthread.h>
+
 #include "base/counter.h"
 #include "base/fault.h"
+#include "base/map.h"
 #include "http/head.h"
 #include "proxy/route.h"
 
@@ -26,7 +29,23 @@ struct route_stats {
     counter_t bytes_in, bytes_out;           /* body and head bytes at the client side */
 };
 
+/* Dense numbers of route names, given on the first request: a name keeps its number over reloads.
+ * One an engine; any thread. */
+struct route_names {
+    pthread_mutex_t lock; /* taken on a route's first request, never for another */
+    struct map numbers;   /* name -> number + 1 */
+    uint32_t n;
+};
+
+/* Empty, but for the fallback's "_none", which is 0 for ever. */
+void route_names_init(struct route_names *names);
+/* Frees; nobody asks any more. */
+void route_names_fini(struct route_names *names);
+/* The number of a name; ROUTE_OTHER when all are taken. */
+uint32_t route_names_number(struct route_names *names, struct str name);
+
 struct stats {
+    struct route_names *names;                                      /* not owned */
     counter_t connections_open, connections_total;                  /* client side */
     counter_t handshakes_open, handshakes_full, handshakes_resumed; /* TLS with clients */
     counter_t early_requests; /* that came before their handshake was over */
@@ -38,14 +57,17 @@ struct stats {
     counter_t retries, tunnels_open, tunnels_total, spliced_bytes;
     counter_t memory_waits; /* times that a pump waited for the memory limit */
     counter_t log_dropped;  /* access log lines */
-    struct route_stats *_Atomic routes[ROUTE_OTHER + 1];
+    struct route_stats *_Atomic routes[ROUTE_UNUSED + 1]; /* ROUTE_UNUSED: NULL */
 };
 
 /* Zeroed figures of one worker, on cache lines of their own. */
-struct stats *stats_new(void);
+struct stats *stats_new(struct route_names *names);
 /* Frees, the figures of routes too; nobody reads any more. */
 void stats_free(struct stats *s);
-/* The figures of a route on this worker, made now when there are none. The worker's thread only. */
+/* The figures of r on this worker, which had none: makes them, and numbers r when this is its first
+ * request anywhere. The worker's thread only. */
+struct route_stats *stats_route_first(struct stats *s, struct route *r);
+/* The figures of a number on this worker, made now when there are none. The worker's thread only. */
 struct route_stats *stats_route_new(struct stats *s, uint32_t index, struct str name);
 
 /* How a pair is kept: never 0. */

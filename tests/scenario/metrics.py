@@ -128,6 +128,25 @@ def test_thousand_routes(t):
         assert m.value("weir_requests_total", route="_other") == n - len(routes) + 1
 
 
+def test_only_used_routes_count(t):
+    """The last routes of many have series of their own when few were asked; over a reload too."""
+    n = 1500
+
+    def routes(status):
+        return [{"name": "r%04d" % i, "match": {"path": "/%d" % i}, "reply": {"status": status}}
+                for i in range(n)]
+    w = t.start({"routes": routes(200), "workers": 2}, admin=True)
+    for i in range(n - 20, n):
+        assert w.get("/%d" % i).status == 200
+    w.reload(w.with_config(routes=routes(201)), probe=lambda: w.get("/0").status == 201)
+    for i in range(n - 20, n):
+        assert w.get("/%d" % i).status == 201
+    await_true("all counted, by route", lambda: all(
+        w.metrics().value("weir_requests_total", route="r%04d" % i) == 2
+        for i in range(n - 20, n)))
+    assert not w.metrics().has("weir_requests_total", route="_other")
+
+
 def test_healthz_and_status(t):
     r = t.w.admin_get("/healthz")
     assert r.status == 200, r

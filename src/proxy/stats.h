@@ -64,10 +64,10 @@ struct stats {
 struct stats *stats_new(struct route_names *names);
 /* Frees, the figures of routes too; nobody reads any more. */
 void stats_free(struct stats *s);
-/* The figures of r on this worker, which had none: makes them, and numbers r when this is its first
+/* Makes the figures of r on this worker, which had none, and numbers r when this is its first
  * request anywhere. The worker's thread only. */
 struct route_stats *stats_route_first(struct stats *s, struct route *r);
-/* The figures of a number on this worker, made now when there are none. The worker's thread only. */
+/* The figures of a number on this worker, made now when there are none. Its thread only. */
 struct route_stats *stats_route_new(struct stats *s, uint32_t index, struct str name);
 
 /* How a pair is kept: never 0. */

@@ -32,12 +32,27 @@ static const struct schema_field rows[] = {
      .example = "false"},
 };
 
+/* A word that is meant to switch the log, not to name a file in the directory of the start. */
+static bool is_switch(struct str path)
+{
+    static const char *const words[] = {"true", "false", "yes",  "no",    "on",
+                                        "off",  "none",  "null", "stderr"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (str_ieq(path, str_c(words[i])))
+            return !str_eq(path, STR("off"));
+    }
+    return false;
+}
+
 static void check(const void *object, void (*say)(void *arg, const char *field, const char *text),
                   void *arg)
 {
     const struct access_log_conf *conf = object;
     if (conf->path.n == 0)
-        say(arg, "path", "is empty; give a file, stdout or off");
+        say(arg, "path", "access_log.path is empty; give a file, stdout or off");
+    else if (is_switch(conf->path))
+        say(arg, "path",
+            "access_log.path is stdout, off, or a file; one of this name is written ./name");
 }
 
 const struct schema_table access_log_schema = {

@@ -249,6 +249,12 @@ static void test_off(void **state)
     int said = 0;
     access_log_schema.check(&off, count, &said);
     assert_int_equal(said, 1);
+    off.path = STR("False"); /* no file of that name is meant */
+    access_log_schema.check(&off, count, &said);
+    assert_int_equal(said, 2);
+    off.path = STR("./false");
+    access_log_schema.check(&off, count, &said);
+    assert_int_equal(said, 2);
 }
 
 static void test_refused(void **state)

@@ -79,6 +79,8 @@ def test_each_kind(t):
         "{set: {X: \"a\\nb\"}}}]\n": "X",
         "listeners: [{address: nowhere}]\n": "nowhere", "listeners: [{address: ':99999'}]\n": "",
         "listeners: [{}]\n": "address", "admin: {address: x}\n": "x",
+        "access_log: false\n": "access_log.path is stdout, off, or a file",
+        "access_log: ''\n": "access_log.path is empty",
         "workers: 1\nworkers: 2\n": "workers", "unknown_key: 1\n": "unknown_key",
         "routes: [\n": "", "a: b: c\n": "", "\t- x\n": "", "- a\n- b\n": "",
         "routes: [{match: {methods: [get post]}, reply: {body: x}}]\n": "method",

@@ -35,7 +35,8 @@ WEIR_API int weir_set_path(weir_head *h, weir_str path);
 WEIR_API int weir_set_query(weir_head *h, weir_str query);
 /* Of an outgoing request: Host; the endpoint stays the same. 0: not host[:port]. */
 WEIR_API int weir_set_host(weir_head *h, weir_str host);
-/* Of a response, 200..599. 0: another number, or one that changes whether there is a body. */
+/* Of a response, 200..599. 0: another number, or one that changes whether there is a body; that of
+ * a switch of protocols (101, CONNECT) stays. */
 WEIR_API int weir_set_status(weir_head *h, int status);
 /* A view of a C string. */
 static inline weir_str weir_cstr(const char *z)
@@ -77,6 +78,8 @@ WEIR_API weir_result weir_reply_stream(weir_exchange *x, int status, const char 
 /* After weir_reply or weir_reply_stream: a field of its head; 0 as of weir_set_field, or when
  * there is no reply. */
 WEIR_API int weir_reply_field(weir_exchange *x, const char *name, weir_str value);
+/* One more of that name, as Set-Cookie needs it; 0 as of weir_reply_field. */
+WEIR_API int weir_reply_add_field(weir_exchange *x, const char *name, weir_str value);
 /* In produce: appends n bytes (a copy). 0: memory is short, return WEIR_WAIT and write them
  * again. */
 WEIR_API int weir_write(weir_exchange *x, const void *p, size_t n);

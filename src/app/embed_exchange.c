@@ -129,16 +129,26 @@ weir_result weir_reply_stream(weir_exchange *wx, int status, const char *type,
     return WEIR_REPLY;
 }
 
-int weir_reply_field(weir_exchange *wx, const char *name, weir_str value)
+static int add_to_reply(struct exchange *x, const char *name, weir_str value,
+                        int (*add)(weir_head *to, const char *name, weir_str value))
 {
-    struct exchange *x = exchange_in(wx);
     if (!x->reply.status) /* none was begun, or it was refused */
         return 0;
     /* A head of that status alone decides what may be said in it. */
     struct head h = {.status = x->reply.status, .fields = x->reply.fields};
-    int good = weir_set_field((weir_head *) (void *) &h, name, value);
+    int good = add((weir_head *) (void *) &h, name, value);
     x->reply.fields = h.fields;
     return good;
+}
+
+int weir_reply_field(weir_exchange *x, const char *name, weir_str value)
+{
+    return add_to_reply(exchange_in(x), name, value, weir_set_field);
+}
+
+int weir_reply_add_field(weir_exchange *x, const char *name, weir_str value)
+{
+    return add_to_reply(exchange_in(x), name, value, weir_add_field);
 }
 
 int weir_write(weir_exchange *wx, const void *p, size_t n)

@@ -131,7 +131,7 @@ int weir_set_host(weir_head *to, weir_str host)
 int weir_set_status(weir_head *to, int status)
 {
     struct head *h = head_in(to);
-    if (status < 200 || status > 599 ||
+    if (status < 200 || status > 599 || h->status < 200 || h->body == BODY_TUNNEL ||
         status_bodyless((uint16_t) status) != status_bodyless(h->status))
         return 0;
     h->status = (uint16_t) status;

@@ -117,6 +117,8 @@ static weir_result modify(void *arg, weir_exchange *x, weir_head *response)
         pthread_detach(t);
         return WEIR_WAIT;
     }
+    if (weir_status(response) == 101) /* what follows is no message any more */
+        assert_false(weir_set_status(response, 204) || weir_set_status(response, 304));
     if (p->after == WEIR_REPLY)
         return weir_reply(x, 418, "text/plain", other, sizeof other - 1);
     if (p->after == WEIR_PASS)

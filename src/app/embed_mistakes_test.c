@@ -80,7 +80,7 @@ static weir_result read_early(void *arg, weir_exchange *x, const weir_head *in)
     char some[3];
     size_t got;
     (void) arg, (void) in;
-    assert_false(weir_reply_field(x, "X-A", weir_cstr("b")));
+    assert_false(weir_reply_add_field(x, "X-A", weir_cstr("b")));
     assert_int_equal(weir_read_body(x, some, sizeof some, &got), WEIR_FAIL);
     assert_int_equal(got, 0);
     return WEIR_PASS;

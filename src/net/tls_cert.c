@@ -18,7 +18,7 @@ BIO *tls_file_open(struct str path, char **bytes, struct tls_errors *e)
     *bytes = file_read(name, TLS_FILE_MAX, &n, &why);
     mem_free(name);
     if (!*bytes) {
-        tls_say(e, path, "%s", why);
+        tls_say(e, path, "%s", path.n ? why : "cert and key are files: one of the names is empty");
         mem_free(why);
         return NULL;
     }

@@ -78,6 +78,8 @@ def test_each_kind(t):
         "routes: [{match: {path: /*}, reply: {body: x}, response_headers: "
         "{set: {X: \"a\\nb\"}}}]\n": "X",
         "listeners: [{address: nowhere}]\n": "nowhere", "listeners: [{address: ':99999'}]\n": "",
+        "listeners: [{address: ':1', tls: {certificates: [{cert: '', key: ''}]}}]\n"
+        "upstreams: {o: '127.0.0.1:1'}\n": "cert and key are files: one of the names is empty",
         "listeners: [{}]\n": "address", "admin: {address: x}\n": "x",
         "access_log: false\n": "access_log.path is stdout, off, or a file",
         "access_log: ''\n": "access_log.path is empty",

@@ -250,6 +250,17 @@ def test_demo(t):
         r = c.get("/", host=url)
         assert r.status == 200 and "html" in r.get("content-type"), r
         assert b"<" in r.body and r.complete
+        assert b'fetch("/work/"' in r.body, "the page asks for something else"
+
+    def work(n):
+        with client.Client(url) as c:
+            r = c.get("/work/%d" % n, host=url)
+        return r.get("x-origin"), r.status if r.complete else "broken off"
+    with ThreadPoolExecutor(12) as crowd:
+        seen = list(crowd.map(work, range(48)))
+    assert {o for o, _ in seen} == {"alpha", "bravo", "charlie"}, seen
+    assert {s for o, s in seen if o != "charlie"} == {200}, seen
+    assert {s for o, s in seen if o == "charlie"} == {200, 503, "broken off"}, seen
     ends_well(p, text)
 
 

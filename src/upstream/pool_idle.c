@@ -87,6 +87,13 @@ static void idle_insert(struct link_pool *p, struct link *l)
     list_insert_before(at, &l->node);
 }
 
+/* When l is too old to be lent. Elsewhere that is asked when it is wanted; a warm link is to be
+ * replaced before. */
+static usec_t warm_end(const struct link_pool *p, const struct link *l)
+{
+    return p->warm && p->conf.max_lifetime ? l->opened + p->conf.max_lifetime : USEC_NEVER;
+}
+
 void idle_put(struct link *l)
 {
     struct link_pool *p = l->pool;
@@ -102,7 +109,7 @@ void idle_put(struct link *l)
     l->state = LINK_IDLE;
     counter_add(&p->stats->idle_now, 1);
     idle_count(p, p->n_idle + 1);
-    if (p->idle_timer.deadline == USEC_NEVER)
+    if (p->idle_timer.deadline == USEC_NEVER || warm_end(p, l) < p->idle_timer.deadline)
         idle_arm(p);
 }
 
@@ -158,11 +165,14 @@ void idle_arm(struct link_pool *p)
         return;
     if (p->conf.idle_timeout)
         due = list_entry(p->idle.root.prev, struct link, node)->released + p->conf.idle_timeout;
-    if (p->conf.probe == PROBE_HEAD) {
+    if (p->conf.probe == PROBE_HEAD || p->warm) {
         list_each(it, &p->idle) {
-            usec_t probe = probe_due(p, list_entry(it, struct link, node));
-            if (probe < due)
-                due = probe;
+            struct link *l = list_entry(it, struct link, node);
+            usec_t end = warm_end(p, l);
+            usec_t probe = p->conf.probe == PROBE_HEAD ? probe_due(p, l) : USEC_NEVER;
+            usec_t first = end < probe ? end : probe;
+            if (first < due)
+                due = first;
         }
     }
     if (due < p->idle_timer.deadline)
@@ -184,6 +194,17 @@ static void probe_idle(struct link_pool *p, usec_t now)
         pool_serve(p);
 }
 
+/* The first of the warm ones that is too old; NULL: none is. */
+static struct link *warm_aged(const struct link_pool *p, usec_t now)
+{
+    list_each(it, &p->idle) {
+        struct link *l = list_entry(it, struct link, node);
+        if (warm_end(p, l) <= now)
+            return l;
+    }
+    return NULL;
+}
+
 static void idle_tick(struct timer *t)
 {
     struct link_pool *p = list_entry(t, struct link_pool, idle_timer);
@@ -194,6 +215,8 @@ static void idle_tick(struct timer *t)
             break;
         link_evict(l, EVICT_IDLE, false);
     }
+    for (struct link *l; p->warm && (l = warm_aged(p, now));)
+        link_evict(l, EVICT_LIFETIME, false);
     if (p->conf.probe == PROBE_HEAD)
         probe_idle(p, now);
     permits_trim(p, p->n_idle == 0);

@@ -70,6 +70,23 @@ static void backs_off(void **state)
     kit_close(&k);
 }
 
+/* One that grew too old is no warm one, however long it may idle. */
+static void replaces_the_old(void **state)
+{
+    (void) state;
+    struct kit k;
+    kit_open(&k);
+    k.conf.pool.min_idle = 2;
+    k.conf.pool.idle_timeout = 0;
+    k.conf.pool.max_lifetime = 30 * USEC_PER_MS;
+    kit_start(&k, 1);
+    KIT_UNTIL(&k, kit_evicted(&k, EVICT_LIFETIME) >= 4 && idle_now(&k) == 2);
+    k.conf.pool.max_lifetime = 0; /* a reload */
+    kit_reload(&k);
+    KIT_UNTIL(&k, idle_now(&k) == 2);
+    kit_close(&k);
+}
+
 /* A link that the endpoint ended before it was seen to be open is not kept as a warm one. */
 static void dead_on_arrival(void **state)
 {
@@ -217,6 +234,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(opens_ahead_of_traffic),
         cmocka_unit_test(workers_share_min_idle),
+        cmocka_unit_test(replaces_the_old),
         cmocka_unit_test(dead_on_arrival),
         cmocka_unit_test(backs_off_from_who_hangs_up),
         cmocka_unit_test(backs_off),

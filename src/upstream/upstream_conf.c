@@ -65,7 +65,8 @@ static const struct schema_field pool_rows[] = {
      .def = "1h",
      .max = 30 * DAY,
      .unit = "duration",
-     .doc = "A connection of this age is closed instead of being used again; off: any age.",
+     .doc = "A connection of this age is closed instead of being used again, and one that min_idle "
+            "keeps warm is replaced; off: any age.",
      .example = "1h"},
     {.name = "max_requests",
      .type = SCHEMA_INT,

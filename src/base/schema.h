@@ -77,7 +77,9 @@ struct schema_table {
     size_t size;      /* of the target struct */
     const struct schema_field *fields;
     size_t n_fields;
-    size_t pos; /* offset of a struct schema_pos filled with the object's place; 0: none */
+    /* Offset of a struct schema_pos filled with the object's place, without a file where something
+     * in it was refused; 0: none. */
+    size_t pos;
     /* Cross-check of one filled object: calls say() for each error. May be NULL. */
     void (*check)(const void *object, void (*say)(void *arg, const char *field, const char *text),
                   void *arg);

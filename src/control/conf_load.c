@@ -78,7 +78,10 @@ static struct conf_file *read_tree(const struct conf_node *root, const struct fe
     if (root->kind != CONF_MAP && !conf_is_null(root))
         return NULL; /* that was said, and there is nothing in it to look at */
     conf_check_file(file, e);
-    return e->n == 0 && tests_pass(file, features, e) ? file : NULL;
+    if (e->n == 0)
+        return tests_pass(file, features, e) ? file : NULL;
+    snapshot_judge_files(&file->proxy, e);
+    return NULL;
 }
 
 /* The names of the routes of the top level, which have none within, in a; NULL: one of them cannot

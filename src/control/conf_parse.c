@@ -459,14 +459,12 @@ static void parse_members(struct parser *p, const struct schema_table *table,
     }
 }
 
-static void parse_object(struct parser *p, const struct schema_table *table,
-                         const struct conf_node *n, void *object, const struct scope *scope)
+static void read_object(struct parser *p, const struct schema_table *table,
+                        const struct conf_node *n, void *object, const struct scope *scope)
 {
     bool given[ROWS_MAX] = {false};
     const struct schema_field *f;
     size_t base;
-    if (table->pos)
-        *(struct schema_pos *) (void *) ((char *) object + table->pos) = n->pos;
     if (n->kind != CONF_MAP) {
         if (parse_short(p, table, n, object))
             check_object(p, table, n, object, given);
@@ -485,6 +483,19 @@ static void parse_object(struct parser *p, const struct schema_table *table,
             conf_say(p->errors, n->pos, "%s: \"%s\" is missing", table->name, f->name);
     }
     check_object(p, table, n, object, given);
+}
+
+/* Its place has no file where something in it was refused: then nobody may build from it. */
+static void parse_object(struct parser *p, const struct schema_table *table,
+                         const struct conf_node *n, void *object, const struct scope *scope)
+{
+    size_t before = p->errors->n + p->errors->unsaid;
+    struct schema_pos pos = n->pos;
+    read_object(p, table, n, object, scope);
+    if (p->errors->n + p->errors->unsaid > before)
+        pos.file = NULL;
+    if (table->pos)
+        *(struct schema_pos *) (void *) ((char *) object + table->pos) = pos;
 }
 
 void conf_parse_value(const struct schema_field *f, const struct conf_node *n, void *value,

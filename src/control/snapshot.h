@@ -34,6 +34,9 @@ struct snapshot *snapshot_build(const struct proxy_conf *conf, const struct snap
 struct snapshot *snapshot_build_checked(const struct proxy_conf *conf,
                                         const struct flat_routes *flat,
                                         const struct snapshot_inputs *in, struct conf_errors *e);
+/* Says what is wrong with the files for TLS that a parsed conf names of which something else was
+ * refused: so all mistakes are told at once. */
+void snapshot_judge_files(const struct proxy_conf *conf, struct conf_errors *e);
 /* One route of a configuration, by itself. */
 struct snapshot_change {
     struct str remove;              /* name of a route of requests that goes; empty: none */

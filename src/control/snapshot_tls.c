@@ -99,17 +99,22 @@ static void offer_protocols(const struct upstream_conf *u, struct tls_client_con
     tls->alpn.n = u->protocol == PROTOCOL_H2 ? 1 : 2;
 }
 
+static struct tls_client *build_tls_client(struct build *b, const struct upstream_conf *u)
+{
+    struct told t = {b, &tls_client_schema, &u->tls, u->tls.pos};
+    struct tls_errors e = errors_to(&t);
+    struct tls_client_conf conf = u->tls;
+    offer_protocols(u, &conf);
+    return tls_client_new(b->in->tls, &conf, &e);
+}
+
 void build_tls_clients(struct build *b)
 {
     const struct upstream_conf *u = b->conf->upstreams.items;
     b->tls = mem_new((b->conf->upstreams.n + 1) * sizeof(struct tls_client *));
     for (size_t i = 0; i < b->conf->upstreams.n; i++) {
-        struct told t = {b, &tls_client_schema, &u[i].tls, u[i].tls.pos};
-        struct tls_errors e = errors_to(&t);
-        struct tls_client_conf conf = u[i].tls;
-        offer_protocols(&u[i], &conf);
         if (upstream_speaks_tls(&u[i]))
-            b->tls[i] = tls_client_new(b->in->tls, &conf, &e);
+            b->tls[i] = build_tls_client(b, &u[i]);
     }
 }
 
@@ -118,4 +123,20 @@ void build_tls_drop(struct build *b)
     for (size_t i = 0; i < b->conf->upstreams.n; i++)
         tls_client_unref(b->tls[i]);
     mem_free(b->tls);
+}
+
+void snapshot_judge_files(const struct proxy_conf *conf, struct conf_errors *e)
+{
+    const struct snapshot_inputs in = {.starts = true};
+    struct build b = {.conf = conf, .in = &in, .errors = e};
+    const struct listener_conf *l = conf->listeners.items;
+    const struct upstream_conf *u = conf->upstreams.items;
+    for (size_t i = 0; i < conf->listeners.n; i++) {
+        if (l[i].tls_given && l[i].tls.pos.file)
+            tls_server_unref(build_tls_server(&b, &l[i].tls));
+    }
+    for (size_t i = 0; i < conf->upstreams.n; i++) {
+        if (upstream_speaks_tls(&u[i]) && u[i].tls.pos.file)
+            tls_client_unref(build_tls_client(&b, &u[i]));
+    }
 }

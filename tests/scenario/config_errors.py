@@ -40,6 +40,21 @@ def test_all_at_once(t):
         assert hits, "no message for line %d %r in\n%s" % (line, words, text)
 
 
+def test_files_too(t):
+    """A slip elsewhere hides no missing certificate; what is wrong itself is not looked into."""
+    code, text, path = check(t, "workers: many\nlisteners:\n"
+                             "  - {address: ':1', tls: {certificates: "
+                             "[{cert: /no/a, key: /no/b}]}}\n"
+                             "  - {address: ':2', tls: {certificates: [{key: /no/c}]}}\n"
+                             "  - {address: ':3', tls: {}}\n"
+                             "upstreams:\n  o: {endpoints: [127.0.0.1:9], tls: {ca: /no/d}}\n"
+                             "  p: {endpoints: [127.0.0.1:9], tls: {ca: /no/e, verify: never}}\n"
+                             "routes: [{to: o}]\n")
+    said = [x[len(path) + 1:].split(" ")[0] for x in text.splitlines()]
+    assert code == 1 and said == ["1:10:", "3:49:", "3:61:", "4:42:", "5:26:", "7:43:",
+                                  "8:58:"], text
+
+
 def test_columns(t):
     _, text, path = check(t, "workers: 1\nroutes:\n  - match: {path: /*}\n    too: x\n")
     assert "%s:4:5:" % path in text, text

@@ -173,6 +173,8 @@ static void conn_event(struct watch *w, unsigned events)
         c->may_write = true;
     if (events & EV_HUP)
         c->hup = true;
+    if (events & EV_LOST)
+        c->lost = true;
     c->on_event(w, events);
 }
 

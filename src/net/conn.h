@@ -49,6 +49,7 @@ struct conn {
     bool may_read : 1;   /* EV_READ seen since the last IO_AGAIN or short read */
     bool may_write : 1;  /* no IO_AGAIN since the last EV_WRITE */
     bool hup : 1;        /* peer ended its sending side; bytes may still be unread */
+    bool lost : 1;       /* both sides are over: nobody hears what is written */
     bool eof : 1;        /* IO_EOF was returned */
     bool broken : 1;     /* IO_ERR was returned */
     bool unread : 1;     /* a write failed: bytes that came before may still be read */

@@ -294,6 +294,8 @@ static void deliver_events(struct loop *l)
             events |= EV_WRITE;
         if (e & (EPOLLRDHUP | EPOLLHUP))
             events |= EV_HUP;
+        if (e & EPOLLHUP)
+            events |= EV_LOST;
         w->on_event(w, events);
     }
     l->at_event = l->n_events = 0;

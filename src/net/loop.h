@@ -19,7 +19,12 @@
 struct loop;
 
 /* What an event says. ERR is folded into READ and WRITE so that the next call sees it. */
-enum { EV_READ = 1, EV_WRITE = 2, EV_HUP = 4 /* peer closed its sending side */ };
+enum {
+    EV_READ = 1,
+    EV_WRITE = 2,
+    EV_HUP = 4,  /* peer closed its sending side */
+    EV_LOST = 8, /* with EV_HUP: both sides are over, by a reset */
+};
 
 /* A registered fd, embedded in its owner. The memory must live until the end of the turn in
  * which loop_remove was called: free it by loop_defer_free. */

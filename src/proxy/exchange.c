@@ -121,12 +121,23 @@ static const char *running_step(const void *of)
     return x->step < STEP_COUNT ? rows[x->step].name : NULL;
 }
 
-/* The client went away and nothing of its request is left to read: an abort, unless the route
- * allows half-closed clients. */
+/* Somebody reads what the client sends, and will find its end there. */
+static bool request_read(const struct exchange *x)
+{
+    bool pumped = x->request.state == PUMP_COPY || x->request.state == PUMP_SPLICE;
+    return !x->request_done && (x->step == STEP_REPLY ||
+                                (pumped && !x->request.held_up && !list_linked(&x->memory_node)));
+}
+
+/* The client went away and nothing of its request is being read: an abort. One that only ended its
+ * sending side may be allowed to; in the middle of its request it still hears an answer that has
+ * begun. */
 static bool client_left(const struct exchange *x)
 {
-    return x->client_watch && x->request_done && x->client->ops->gone(x->client) &&
-           !x->route->settings->client_half_close;
+    if (!x->client_watch || !x->client->ops->gone(x->client, true) || request_read(x))
+        return false;
+    bool half = !x->route->settings->client_half_close && (x->request_done || !x->head_sent);
+    return half || x->client->ops->gone(x->client, false);
 }
 
 /* What stops any step: a deadline, a client that went away, the end of a graceful stop.

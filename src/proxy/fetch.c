@@ -118,8 +118,9 @@ static void fetch_half_close(struct leg *l)
     (void) l;
 }
 
-static bool fetch_gone(const struct leg *l)
+static bool fetch_gone(const struct leg *l, bool half)
 {
+    (void) half;
     return !fetch_of(l)->events;
 }
 

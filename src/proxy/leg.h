@@ -46,9 +46,9 @@ struct leg_ops {
     void (*tunnel)(struct leg *l);
     /* Tunnel only: ends our sending side when everything queued has left. */
     void (*half_close)(struct leg *l);
-    /* The peer ended its sending side, or its connection broke (looked at between reads: client
-     * abort). */
-    bool (*gone)(const struct leg *l);
+    /* The peer's connection broke or, when half, it ended its sending side (looked at between
+     * reads: client abort). */
+    bool (*gone)(const struct leg *l, bool half);
     /* Lets go of the connection: kept for reuse when the message ended in order and keep is true,
      * else closed for the reason; a message in progress is broken visibly (reset). */
     void (*close)(struct leg *l, bool keep, enum evict_reason why);

@@ -48,10 +48,10 @@ static void tunnel(struct leg *l)
     h->reading = h->writing = H1_TUNNEL;
 }
 
-static bool gone(const struct leg *l)
+static bool gone(const struct leg *l, bool half)
 {
     const struct conn *c = ((const struct leg_h1 *) l)->conn;
-    return !c || c->hup || c->eof || c->broken;
+    return !c || c->broken || (half ? c->hup || c->eof : c->lost);
 }
 
 /* What was to be written to the client has left, to its end. */
@@ -107,7 +107,7 @@ static void close_upstream(struct leg_h1 *h, bool keep, enum evict_reason why)
                  (h->writing == H1_DONE || h->writing == H1_TUNNEL);
     block_unref(h->in);
     h->in = NULL;
-    if (keep && whole && !leftover && !gone(&h->leg))
+    if (keep && whole && !leftover && !gone(&h->leg, true))
         pool_release(h->link);
     else
         pool_evict(h->link, leftover ? EVICT_READABLE : why, !whole);

@@ -49,8 +49,9 @@ static void half_close(struct leg *l)
         leg_h2_break(h, FAULT_MEMORY);
 }
 
-static bool gone(const struct leg *l)
+static bool gone(const struct leg *l, bool half)
 {
+    (void) half; /* an ended request is no abort here: that is a reset of the stream */
     const struct leg_h2 *h = (const struct leg_h2 *) l;
     return !h->c || h->reading == H2_BROKEN || (h->closed && !h->end_sent);
 }

@@ -39,6 +39,20 @@ def test_rst_while_waiting(t):
     cancelled(t, "/wait", lambda c: c.reset())
 
 
+def test_rst_while_half_closed_clients_are_allowed(t):
+    """A reset is no half-close."""
+    w = t.simple(client_half_close="allow")
+    before = len(t.o.seen("/wait"))
+    c = w.client()
+    c.request("GET", "/wait")
+    q = t.o.await_seen("/wait", before + 1)[-1]
+    c.shut()
+    assert not q.conn.stream.readable(0.05)
+    c.reset()
+    assert q.conn.ended.wait(20), "the upstream side goes on"
+    assert w.line_for("/wait")["reason"] == "client_gone"
+
+
 def test_during_upload(t):
     def read(conn, req):
         try:
@@ -107,6 +121,54 @@ def test_while_waiting_for_a_connection(t):
         assert first.response().body == b"held"
     assert w.get("/after").status == 200
     assert not t.o.seen("/queued")
+
+
+def test_while_an_upload_waits(t):
+    """Half of a body was sent, and nobody reads on: the request waits for a connection, or for an
+    origin that takes no more of it."""
+    w = t.start({"upstreams": {"one": {"endpoints": [{"address": t.o.address}],
+                                       "pool": {"max_connections": 1}}},
+                 "timeouts": {"pool_wait": "60s"},
+                 "routes": [{"match": {"path": "/*"}, "to": "one"}]})
+    go = threading.Event()
+    t.o.on("/stuck", lambda conn, req: go.wait(60))
+    head = "POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n"
+    with w.client() as first:
+        first.send(head % "/stuck")
+        t.o.await_seen("/stuck")
+        for leave in ("close", "shut", "reset"):
+            with w.client() as c:
+                c.send(head % ("/half-" + leave) + "half")
+                getattr(c, leave)()
+                assert w.line_for("/half-" + leave)["reason"] == "client_gone"
+        if t.variant == "plain":
+            first.sock.settimeout(1)
+            try:
+                first.sock.sendall(bytes(64 << 20))
+            except OSError:
+                pass  # it is full all the way
+            first.reset()
+            assert w.line_for("/stuck")["reason"] == "client_gone"
+    go.set()
+
+
+def test_while_an_answered_upload_waits(t):
+    """The origin has begun to answer, and takes no more of the body."""
+    t.not_in("onebyte", "a stalled origin needs megabytes")
+    go = threading.Event()
+    t.o.on("/deaf", lambda conn, req: (
+        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345"), go.wait(60)))
+    with t.w.client() as c:
+        c.send("POST /deaf HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n")
+        c.read_at_least(c.head(), 5)
+        c.sock.settimeout(1)
+        try:
+            c.sock.sendall(bytes(64 << 20))
+        except OSError:
+            pass  # it is full all the way
+        c.reset()
+        assert t.w.line_for("/deaf")["reason"] == "client_gone"
+    go.set()
 
 
 def test_pipelined_client_leaves(t):

@@ -171,10 +171,10 @@ static void conn_event(struct watch *w, unsigned events)
         c->may_read = true;
     if (events & EV_WRITE)
         c->may_write = true;
-    if (events & EV_HUP)
+    if (events & EV_HUP) {
         c->hup = true;
-    if (events & EV_LOST)
-        c->lost = true;
+        c->lost |= (events & EV_LOST) != 0;
+    }
     c->on_event(w, events);
 }
 

@@ -293,9 +293,7 @@ static void deliver_events(struct loop *l)
         if (e & (EPOLLOUT | EPOLLERR | EPOLLHUP))
             events |= EV_WRITE;
         if (e & (EPOLLRDHUP | EPOLLHUP))
-            events |= EV_HUP;
-        if (e & EPOLLHUP)
-            events |= EV_LOST;
+            events |= e & EPOLLHUP ? EV_HUP | EV_LOST : EV_HUP;
         w->on_event(w, events);
     }
     l->at_event = l->n_events = 0;

@@ -135,7 +135,7 @@ static enum io plain_writev(struct conn *c, const struct iovec *iov, int n_iov, 
     for (int i = 1; i < n_iov; i++)
         total += iov[i].iov_len;
     size_t limit = test_call_fails(TEST_send) ? 0 : test_io_limit(total);
-    const int flags = c->more ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL;
+    const int flags = MSG_NOSIGNAL | c->more;
     ssize_t sent;
     if (limit < total)
         sent = send_cut(c->watch.fd, iov, n_iov, limit);
@@ -377,7 +377,7 @@ bool conn_is_quiet(struct conn *c)
         return false;
     if (c->ops->pending && c->ops->pending(c))
         return false;
-    ssize_t got = recv(c->watch.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    ssize_t got = sys_call(SYS_recvfrom, c->watch.fd, (long) &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     if (got > 0 && c->ops->quiet)
         return c->ops->quiet(c);
     c->hup |= got == 0;

@@ -59,7 +59,7 @@ struct conn {
     bool write_shut : 1; /* shutdown_write was called */
     bool connecting : 1; /* connect(2) in progress */
     bool room_unasked : 1; /* the loop does not tell of EV_WRITE yet: see conn_filled */
-    bool more : 1;         /* set around a write: the owner writes again at once behind it */
+    int more; /* MSG_MORE around a write behind which the owner writes again at once; else 0 */
 };
 
 /* Embeds fd (owned from now on, closed on failure) in c, registered with loop; on_event is called

@@ -25,11 +25,11 @@ static void flush(struct leg *l, bool more)
 {
     struct leg_h1 *h = (struct leg_h1 *) l;
     loop_unqueue(&h->flush);
-    if (!h->conn)
-        return;
-    h->conn->more = more;
+    if (more && h->conn)
+        h->conn->more = MSG_MORE;
     leg_h1_flush(&h->flush);
-    h->conn->more = false;
+    if (more && h->conn)
+        h->conn->more = 0;
 }
 
 static void half_close(struct leg *l)
@@ -51,7 +51,7 @@ static void tunnel(struct leg *l)
 static bool gone(const struct leg *l, bool half)
 {
     const struct conn *c = ((const struct leg_h1 *) l)->conn;
-    return !c || c->broken || (half ? c->hup || c->eof : c->lost);
+    return !c || (half ? c->hup || c->eof || c->broken : c->lost || c->broken);
 }
 
 /* What was to be written to the client has left, to its end. */

@@ -109,7 +109,7 @@ void idle_put(struct link *l)
     l->state = LINK_IDLE;
     counter_add(&p->stats->idle_now, 1);
     idle_count(p, p->n_idle + 1);
-    if (p->idle_timer.deadline == USEC_NEVER || warm_end(p, l) < p->idle_timer.deadline)
+    if (l->fit_until <= p->idle_timer.deadline) /* none is armed, or a warm l ends before */
         idle_arm(p);
 }
 

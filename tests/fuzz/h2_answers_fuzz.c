@@ -54,7 +54,6 @@ static const struct fetch_events events = {
 
 static struct snapshot *make_snapshot(struct upstream_registry *registry, uint16_t port)
 {
-    static struct route_names names;
     static const struct feature_set no_features;
     char text[512], *errors = NULL;
     snprintf(text, sizeof(text),
@@ -64,8 +63,7 @@ static struct snapshot *make_snapshot(struct upstream_registry *registry, uint16
              (unsigned) port);
     struct conf_loaded *l = conf_load_text(str_c(text), "fuzz", &no_features, &errors);
     must(l);
-    struct snapshot_inputs in = {
-        .registry = registry, .features = &no_features, .names = &names, .n_workers = 1};
+    struct snapshot_inputs in = {.registry = registry, .features = &no_features, .n_workers = 1};
     struct snapshot *s = conf_loaded_snapshot(l, &in, &errors);
     must(s);
     conf_loaded_free(l);
@@ -90,7 +88,7 @@ static void begin(void)
                                    .registry = registry,
                                    .features = &no_features,
                                    .gauges = listener_gauges_new()};
-    it.worker = worker_new(it.loop, 0, &shared, stats_new());
+    it.worker = worker_new(it.loop, 0, &shared, stats_new(NULL));
     worker_set_snapshot(it.worker, make_snapshot(registry, ntohs(a.sin_port)));
     loop_turn(it.loop, 0);
     must(it.worker->snapshot && it.worker->snapshot->n_routes == 1);

@@ -42,7 +42,7 @@ static enum hook handler(struct exchange *x, void *arg)
     return reply_text(x, 200, STR("a/b"), x->in->path) ? HOOK_REPLY : HOOK_FAIL;
 }
 
-static struct snapshot *make_snapshot(struct upstream_registry *registry, struct route_names *names)
+static struct snapshot *make_snapshot(struct upstream_registry *registry)
 {
     static const struct feature_set no_features;
     struct proxy_conf conf;
@@ -57,8 +57,7 @@ static struct snapshot *make_snapshot(struct upstream_registry *registry, struct
     route.handler = handler;
     conf.listeners = (struct schema_list){&listener, 1};
     conf.routes = (struct schema_list){&route, 1};
-    struct snapshot_inputs in = {
-        .registry = registry, .features = &no_features, .names = names, .n_workers = 1};
+    struct snapshot_inputs in = {.registry = registry, .features = &no_features, .n_workers = 1};
     char *errors = NULL;
     struct snapshot *s = snapshot_build(&conf, &in, &errors);
     must(s);
@@ -67,7 +66,6 @@ static struct snapshot *make_snapshot(struct upstream_registry *registry, struct
 
 static void begin(void)
 {
-    static struct route_names names;
     static struct mem_limit limit;
     static const struct feature_set no_features;
     int error, fds[2];
@@ -78,10 +76,10 @@ static void begin(void)
                                    .registry = registry,
                                    .features = &no_features,
                                    .gauges = listener_gauges_new()};
-    it.worker = worker_new(it.loop, 0, &shared, stats_new());
+    it.worker = worker_new(it.loop, 0, &shared, stats_new(NULL));
     it.listener = listener_open(it.worker, fds[0], STR(ADDRESS));
     must(it.listener);
-    worker_set_snapshot(it.worker, make_snapshot(registry, &names));
+    worker_set_snapshot(it.worker, make_snapshot(registry));
     loop_turn(it.loop, 0);
     must(it.worker->snapshot && it.listener->now);
 }

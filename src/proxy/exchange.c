@@ -129,15 +129,20 @@ static bool request_read(const struct exchange *x)
                                 (pumped && !x->request.held_up && !list_linked(&x->memory_node)));
 }
 
-/* The client went away and nothing of its request is being read: an abort. One that only ended its
- * sending side may be allowed to; in the middle of its request it still hears an answer that has
- * begun. */
+/* Who only ended its sending side: that is handed on where bytes are passed through, and may be
+ * allowed; in the middle of its request it still hears an answer that has begun. */
+static bool half_close_ends(const struct exchange *x)
+{
+    return x->kind != EXCHANGE_CONNECTION && !x->route->settings->client_half_close &&
+           (x->request_done || !x->head_sent);
+}
+
+/* The client went away and nothing of its request is being read: an abort. */
 static bool client_left(const struct exchange *x)
 {
     if (!x->client_watch || !x->client->ops->gone(x->client, true) || request_read(x))
         return false;
-    bool half = !x->route->settings->client_half_close && (x->request_done || !x->head_sent);
-    return half || x->client->ops->gone(x->client, false);
+    return half_close_ends(x) || x->client->ops->gone(x->client, false);
 }
 
 /* What stops any step: a deadline, a client that went away, the end of a graceful stop.

@@ -162,6 +162,31 @@ def test_half_close(t):
     w.await_access(lambda x: x["reason"] == "ok")
 
 
+def test_half_close_while_waiting(t):
+    """A client that has said all that it will is served when its turn has come."""
+    t.not_in("doors", "who waits in turn for a connection that was refused waits for good")
+    turns = []
+
+    def echo(conn):
+        turns.append(conn)
+        conn.send(conn.stream.rest())
+        conn.shut()
+    o = t.origin("turns", raw=echo)
+    w = t.start(config(t, [to(None, "turns")],
+                       {"turns": {"endpoints": [{"address": o.address}],
+                                  "pool": {"max_connections": 1}}}), admin=True)
+    with w.client() as first, w.client() as second:
+        first.send(hello())
+        wire.await_true("it has the connection", lambda: turns)
+        second.send(hello() + b"more")
+        second.shut()
+        wire.await_true("it waits, and its end was seen", lambda: w.metrics().value(
+            "weir_upstream_requests_waiting") == 1)
+        first.shut()
+        assert rest(first) and rest(second).endswith(b"more")
+    w.await_access(lambda x: x["reason"] == "ok")
+
+
 def test_fragments(t):
     """A hello in segments of a byte, and in records of any size."""
     w = t.start(config(t, [to("one.example", "echo"), to("two.example", "two")],

@@ -123,6 +123,15 @@ def test_while_waiting_for_a_connection(t):
     assert not t.o.seen("/queued")
 
 
+def fill(c):
+    """Sends until it is full all the way to the origin, which reads nothing."""
+    c.sock.settimeout(1)
+    try:
+        c.sock.sendall(bytes(64 << 20))
+    except OSError:
+        pass
+
+
 def test_while_an_upload_waits(t):
     """Half of a body was sent, and nobody reads on: the request waits for a connection, or for an
     origin that takes no more of it."""
@@ -142,11 +151,7 @@ def test_while_an_upload_waits(t):
                 getattr(c, leave)()
                 assert w.line_for("/half-" + leave)["reason"] == "client_gone"
         if t.variant == "plain":
-            first.sock.settimeout(1)
-            try:
-                first.sock.sendall(bytes(64 << 20))
-            except OSError:
-                pass  # it is full all the way
+            fill(first)
             first.reset()
             assert w.line_for("/stuck")["reason"] == "client_gone"
     go.set()
@@ -161,11 +166,7 @@ def test_while_an_answered_upload_waits(t):
     with t.w.client() as c:
         c.send("POST /deaf HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n")
         c.read_at_least(c.head(), 5)
-        c.sock.settimeout(1)
-        try:
-            c.sock.sendall(bytes(64 << 20))
-        except OSError:
-            pass  # it is full all the way
+        fill(c)
         c.reset()
         assert t.w.line_for("/deaf")["reason"] == "client_gone"
     go.set()

@@ -42,7 +42,7 @@ static bool take_config(struct admin_client *c, const char *path, char **token_f
     if (a->address.n)
         c->address = mem_strdup(a->address);
     else
-        fprintf(stderr, "%s: it has no admin section\n", path);
+        fprintf(stderr, "%s: it has no admin section, or that is off\n", path);
     if (a->token_file.n)
         *token_file = mem_strdup(a->token_file);
     conf_loaded_free(l);

@@ -56,10 +56,12 @@ struct schema_table;
 struct schema_field {
     const char *name;
     enum schema_type type;
-    size_t offset;              /* of the value in the target struct */
-    const char *def;            /* default in config syntax; NULL: none (see required) */
-    int64_t min, max;           /* bounds of INT, DURATION (us), SIZE, LIST/MAP length; 0,0: none */
-    const char *const *choices; /* ENUM: NULL-terminated */
+    size_t offset;    /* of the value in the target struct */
+    const char *def;  /* default in config syntax; NULL: none (see required) */
+    int64_t min, max; /* bounds of INT, DURATION (us), SIZE, LIST/MAP length; 0,0: none */
+    /* NULL-terminated. ENUM: what there is. ADDRESS: words that may stand in place of one, all of
+     * one meaning; the first is what the documentation and messages name. */
+    const char *const *choices;
     const struct schema_table *sub; /* OBJECT; LIST and MAP of objects */
     enum schema_type item;          /* LIST and MAP of scalars when sub is NULL */
     size_t given;                   /* offset of a bool set when the key was present; 0: none */

@@ -89,6 +89,10 @@ void docs_type(const struct schema_field *f, char *text, size_t size)
             used +=
                 (size_t) snprintf(text + used, size - used, "%s%s", i ? ", " : "", f->choices[i]);
         break;
+    case SCHEMA_ADDRESS:
+        snprintf(text, size, "%s%s%s", type_name(f->type), f->choices ? " or " : "",
+                 f->choices ? f->choices[0] : "");
+        break;
     default:
         snprintf(text, size, "%s", type_name(f->type));
     }

@@ -7,14 +7,17 @@
 #include "net/addr.h"
 
 static const char *const page_choices[] = {"metrics", "healthz", "status", NULL};
+/* What other programs make of the first when they write YAML is as good. */
+static const char *const no_address[] = {"off", "false", NULL};
 
 static const struct schema_field admin_rows[] = {
     {.name = "address",
      .type = SCHEMA_ADDRESS,
      .offset = offsetof(struct admin_conf, address),
+     .choices = no_address,
      .since = "0.1",
-     .doc =
-         "Where it is served: unix:/path (without this key unix:/run/weir/admin.sock) or IP:port.",
+     .doc = "Where it is served: unix:/path (without this key unix:/run/weir/admin.sock) or "
+            "IP:port; off: nowhere, as without admin.",
      .example = "unix:/run/weir/admin.sock"},
     {.name = "mode",
      .type = SCHEMA_STRING,
@@ -44,6 +47,15 @@ static const struct schema_field admin_rows[] = {
             "token_file, else none.",
      .example = "[metrics, healthz]"},
 };
+
+bool admin_off(struct str address)
+{
+    for (size_t i = 0; no_address[i]; i++) {
+        if (str_eq(address, str_c(no_address[i])))
+            return true;
+    }
+    return false;
+}
 
 static bool octal(struct str s, unsigned *mode)
 {

@@ -25,6 +25,8 @@ struct admin_conf {
 /* Pages that may be served without a token. */
 enum admin_page { ADMIN_METRICS, ADMIN_HEALTHZ, ADMIN_STATUS, ADMIN_PAGES };
 
+/* A text for address that says that there is to be none. */
+bool admin_off(struct str address);
 /* The permissions of the admin socket's file. */
 unsigned admin_mode(const struct admin_conf *c);
 /* Pages that need no token by TCP: bits of enum admin_page. */

@@ -61,14 +61,28 @@ static void check_regex(struct conf_errors *e, const struct conf_node *n)
              (int) (n->text.n > 60 ? 60 : n->text.n), n->text.p);
 }
 
-/* What the type alone cannot say: the forms that need higher floors. */
-static void check_form(struct conf_errors *e, enum schema_type type, const struct conf_node *n)
+static void check_address(const struct schema_field *f, const struct conf_node *n,
+                          struct conf_errors *e)
 {
     struct addr_text t;
-    struct cidr c;
     const char *why;
-    if (type == SCHEMA_ADDRESS && !addr_split(n->text, 0, &t, &why))
-        conf_say(e, n->pos, "\"%.*s\" is not an address: %s", STR_ARG(n->text), why);
+    for (size_t i = 0; f->choices && f->choices[i]; i++) {
+        if (str_eq(n->text, str_c(f->choices[i])))
+            return;
+    }
+    if (!addr_split(n->text, 0, &t, &why))
+        conf_say(e, n->pos, "\"%.*s\" is not an address%s%s: %s", STR_ARG(n->text),
+                 f->choices ? ", nor " : "", f->choices ? f->choices[0] : "", why);
+}
+
+/* What the type alone cannot say: the forms that need higher floors. */
+static void check_form(struct conf_errors *e, const struct schema_field *f,
+                       const struct conf_node *n)
+{
+    enum schema_type type = f->type;
+    struct cidr c;
+    if (type == SCHEMA_ADDRESS)
+        check_address(f, n, e);
     if (type == SCHEMA_CIDR && !cidr_parse(n->text, &c))
         conf_say(e, n->pos,
                  "\"%.*s\" is not a network, like 10.0.0.0/8 (no bits set behind the "
@@ -98,7 +112,7 @@ static void take_scalar(const struct schema_field *f, const struct conf_node *n,
     memcpy(value, &v, schema_value_size(f->type));
     if (f->type == SCHEMA_STRING || f->type == SCHEMA_ADDRESS || f->type == SCHEMA_REGEX ||
         f->type == SCHEMA_CIDR) {
-        check_form(e, f->type, n);
+        check_form(e, f, n);
         conf_place_add(e, v.s, n->pos);
     }
 }
@@ -549,6 +563,8 @@ void conf_parse(const struct conf_node *root, const struct feature_set *features
         parse_object(&p, &file_schema, root, file, &scope);
     if (file->admin_given && file->admin.address.n == 0)
         file->admin.address = STR(ADMIN_ADDRESS);
+    else if (admin_off(file->admin.address))
+        file->admin.address = STR("");
     if (file->proxy.listeners.n == 0) {
         struct listener_conf *l = conf_alloc(e->arena, sizeof *l);
         schema_defaults(&listener_schema, l);

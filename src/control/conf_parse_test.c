@@ -73,6 +73,27 @@ static void short_forms_and_defaults(void **state)
     conf_loaded_free(l);
 }
 
+static void no_admin(void **state)
+{
+    (void) state;
+    static const char *const texts[] = {UP "admin: off\n", UP "admin: false\n",
+                                        UP "admin: {address: off, mode: \"0600\"}\n", UP};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        struct conf_loaded *l = load_good(texts[i]);
+        assert_int_equal(l->file->admin.address.n, 0);
+        conf_loaded_free(l);
+    }
+    struct conf_loaded *l = load_good(UP "admin: {}\n");
+    assert_true(str_eq(l->file->admin.address, STR(ADMIN_ADDRESS)));
+    conf_loaded_free(l);
+    assert_refused(UP "admin: none\n",
+                   "t.yaml:2:8: \"none\" is not an address, nor off: the port is missing; "
+                   "write host:port\n");
+    assert_refused("upstreams: {o: off}\n",
+                   "t.yaml:1:16: \"off\" is not an address: the port is missing; write "
+                   "host:port\n");
+}
+
 static void nested_routes_inherit(void **state)
 {
     (void) state;
@@ -346,11 +367,17 @@ static void files_that_cannot_be_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_the_sample),         cmocka_unit_test(short_forms_and_defaults),
-        cmocka_unit_test(nested_routes_inherit),    cmocka_unit_test(anchors_and_merge_keys),
-        cmocka_unit_test(says_all_errors_in_order), cmocka_unit_test(refuses_broken_texts),
-        cmocka_unit_test(bounds_depth_and_copies),  cmocka_unit_test(cross_checks),
-        cmocka_unit_test(tests_in_the_text),        cmocka_unit_test(files_that_cannot_be_read),
+        cmocka_unit_test(reads_the_sample),
+        cmocka_unit_test(short_forms_and_defaults),
+        cmocka_unit_test(nested_routes_inherit),
+        cmocka_unit_test(anchors_and_merge_keys),
+        cmocka_unit_test(says_all_errors_in_order),
+        cmocka_unit_test(refuses_broken_texts),
+        cmocka_unit_test(bounds_depth_and_copies),
+        cmocka_unit_test(cross_checks),
+        cmocka_unit_test(tests_in_the_text),
+        cmocka_unit_test(files_that_cannot_be_read),
+        cmocka_unit_test(no_admin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

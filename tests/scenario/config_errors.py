@@ -122,7 +122,8 @@ def test_good_files(t):
                "  - address: 127.0.0.1:8080\n")
     full = (minimal + "workers: 1\nadmin:\n  address: 127.0.0.1:9901\naccess_log:\n  path: off\n"
             "timeouts: {client_head: 10s, keepalive: 1m30s}\nlimits: {head: 64KiB}\n")
-    for text in (minimal, full, "# empty but for a comment\n" + minimal):
+    for text in (minimal, full, "# empty but for a comment\n" + minimal,
+                 minimal + "admin: off\n"):
         code, said, _ = check(t, text)
         assert code == 0, said
 

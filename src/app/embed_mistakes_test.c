@@ -234,12 +234,13 @@ static void upload_without_bytes(void **state)
 static void tells_what_a_mux_lacks(void **state)
 {
     (void) state;
-    static const char *const told[] = {"\"/none\": no function is given",
-                                       "pattern \"\"",
-                                       "route /a/*/b: path",
-                                       "route G@T /c: a method",
-                                       "\"/d\": an absolute URL",
-                                       "\"/e\": endpoint \"127.0.0.1:1\": its weight is above 100"};
+    static const char *const told[] = {
+        "\"/none\": no function is given",
+        "pattern \"\"",
+        "route /a/*/b: path",
+        "route G@T /c: a method",
+        "\"/d\": an absolute URL",
+        "\"/e\": endpoint \"127.0.0.1:1\": its weight is 101, above 100; give 1 to 100"};
     weir *w = weir_new(NULL);
     weir_mux *mux = weir_mux_new();
     weir_proxy_options ftp = {.size = sizeof ftp, .target = "ftp://x"};

@@ -65,8 +65,10 @@ static const char *endpoints_wrong(struct weir_proxy *h)
             return arena_printf(&h->arena, "endpoint \"%.*s\": %s", STR_ARG(h->addresses[i]), why)
                 .p;
         if (h->options.endpoints && h->options.endpoints[i].weight > 100)
-            return arena_printf(&h->arena, "endpoint \"%.*s\": its weight is above 100",
-                                STR_ARG(h->addresses[i]))
+            return arena_printf(&h->arena,
+                                "endpoint \"%.*s\": its weight is %u, above 100; give 1 to 100: "
+                                "only how weights stand to each other counts",
+                                STR_ARG(h->addresses[i]), h->options.endpoints[i].weight)
                 .p;
     }
     return NULL;

@@ -146,6 +146,9 @@ char *conf_errors_print(struct conf_errors *e)
         print_one(out, e, &e->v[i]);
     if (e->unsaid)
         fprintf(out, "and %zu more\n", e->unsaid);
+    if (e->unrun)
+        fprintf(out, "%zu test%s not run: the file has errors\n", e->unrun,
+                e->unrun == 1 ? " was" : "s were");
     must(fclose(out) == 0 && text);
     return text;
 }

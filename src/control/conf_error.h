@@ -25,6 +25,7 @@ struct conf_errors {
     struct conf_error *v;
     size_t n, cap;
     size_t unsaid; /* beyond CONF_ERRORS_MAX */
+    size_t unrun;  /* tests of the text that could not be run, for it has errors */
     struct conf_place *places;
     size_t n_places, cap_places; /* cap: a power of two */
 };
@@ -45,8 +46,8 @@ struct schema_pos conf_place_of(const struct conf_errors *e, struct str text,
                                 struct schema_pos other);
 /* Sorts them by place. */
 void conf_errors_sort(struct conf_errors *e);
-/* All, sorted by place, one a line: "file:line:column: text\n"; NUL-terminated, for mem_free. NULL:
- * there is none. */
+/* All, sorted by place, one a line: "file:line:column: text\n", and behind them what was left out
+ * because of them; NUL-terminated, for mem_free. NULL: there is none. */
 char *conf_errors_print(struct conf_errors *e);
 /* n bytes of the arena, zeroed; never NULL: what a load may take is bounded by its text. */
 void *conf_alloc(struct arena *a, size_t n);

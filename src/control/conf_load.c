@@ -65,6 +65,8 @@ static bool tests_pass(const struct conf_file *file, const struct feature_set *f
     struct conf_trial *t = trial_new(file, features, true, e);
     if (t)
         conf_tests_run(file, t->snapshot, e);
+    else
+        e->unrun = file->tests.n;
     conf_trial_free(t);
     return e->n == 0;
 }
@@ -81,6 +83,7 @@ static struct conf_file *read_tree(const struct conf_node *root, const struct fe
     if (e->n == 0)
         return tests_pass(file, features, e) ? file : NULL;
     snapshot_judge_files(&file->proxy, e);
+    e->unrun = file->tests.n;
     return NULL;
 }
 

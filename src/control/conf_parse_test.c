@@ -355,6 +355,26 @@ static void tests_in_the_text(void **state)
                    "t.yaml:6:31: test \"/%zz\": expected route api, got none\n");
 }
 
+static void tests_beside_errors(void **state)
+{
+    (void) state;
+    assert_refused(UP "workers: many\n"
+                      "tests: [{request: /x, expect: nobody}]\n",
+                   "t.yaml:2:10: workers: \"many\" is not a whole number\n"
+                   "1 test was not run: the file has errors\n");
+    /* Mistakes that only building shows. */
+    assert_refused(
+        "listeners: [{address: ':1', tls: {certificates: [{cert: /no/a, key: /no/b}]}}]\n"
+        "upstreams: {o: 127.0.0.1:9000}\n"
+        "tests: [{request: /x, expect: o}, {request: /y, expect: o}]\n",
+        "t.yaml:1:57: /no/a: No such file or directory\n"
+        "t.yaml:1:69: /no/b: No such file or directory\n"
+        "2 tests were not run: the file has errors\n");
+    /* A failing test is run, and says enough. */
+    assert_refused(UP "tests: [{request: /x, expect: nobody}]\n",
+                   "t.yaml:2:31: test \"/x\": expected route nobody, got o\n");
+}
+
 static void files_that_cannot_be_read(void **state)
 {
     (void) state;
@@ -367,17 +387,12 @@ static void files_that_cannot_be_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_the_sample),
-        cmocka_unit_test(short_forms_and_defaults),
-        cmocka_unit_test(nested_routes_inherit),
-        cmocka_unit_test(anchors_and_merge_keys),
-        cmocka_unit_test(says_all_errors_in_order),
-        cmocka_unit_test(refuses_broken_texts),
-        cmocka_unit_test(bounds_depth_and_copies),
-        cmocka_unit_test(cross_checks),
-        cmocka_unit_test(tests_in_the_text),
-        cmocka_unit_test(files_that_cannot_be_read),
-        cmocka_unit_test(no_admin),
+        cmocka_unit_test(reads_the_sample),          cmocka_unit_test(short_forms_and_defaults),
+        cmocka_unit_test(nested_routes_inherit),     cmocka_unit_test(anchors_and_merge_keys),
+        cmocka_unit_test(says_all_errors_in_order),  cmocka_unit_test(refuses_broken_texts),
+        cmocka_unit_test(bounds_depth_and_copies),   cmocka_unit_test(cross_checks),
+        cmocka_unit_test(tests_in_the_text),         cmocka_unit_test(tests_beside_errors),
+        cmocka_unit_test(files_that_cannot_be_read), cmocka_unit_test(no_admin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

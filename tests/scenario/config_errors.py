@@ -144,8 +144,11 @@ def test_tests_in_the_file(t):
     assert code == 0, said
     code, said, path = check(t, base + good + bad)
     assert code != 0 and "rest" in said and "api" in said, said
+    assert "not run" not in said, said
     code, out, err = t.run("run", "--config", path)
     assert code != 0, "started although a test of the file fails: " + out + err
+    code, said, _ = check(t, "workers: many\n" + base + good + bad)
+    assert code == 1 and said.endswith("\n2 tests were not run: the file has errors\n"), said
 
 
 def test_tests_of_connections(t):

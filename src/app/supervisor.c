@@ -28,6 +28,7 @@
 #include "app/activation.h"
 #include "app/handover.h"
 #include "app/notify.h"
+#include "app/pid_file.h"
 #include "app/state_lock.h"
 #include "app/supervisor_inside.h"
 #include "base/log.h"
@@ -62,24 +63,15 @@ static void raise_fd_limit(void)
     (void) setrlimit(RLIMIT_NOFILE, &r);
 }
 
-static bool write_pid_file(const char *path)
+static bool take_pid_file(struct supervisor *s)
 {
-    if (!path)
-        return true;
-    /* Written beside it and renamed: who finds the file finds a whole number in it. */
-    char *beside = mem_printf("%s.new", path);
-    FILE *f = fopen(beside, "we");
-    bool good = f && fprintf(f, "%ld\n", (long) getpid()) > 0;
-    if (f && fclose(f) != 0)
-        good = false;
-    good = good && rename(beside, path) == 0;
-    mem_free(beside);
-    if (!good)
-        log_error(
-            "supervisor.pid_file",
-            "cannot write the pid file %s: %s; make its directory, where the user that starts "
-            "Weir may write",
-            path, strerrordesc_np(errno));
+    char *why = NULL;
+    if (s->plan->pid_file)
+        s->pid_lock = pid_file_take(s->plan->pid_file, &why);
+    if (why)
+        log_error("supervisor.pid_file", "%s", why);
+    bool good = !why;
+    mem_free(why);
     return good;
 }
 
@@ -121,7 +113,8 @@ static bool open_sockets(struct supervisor *s)
 
 void supervisor_forget(struct supervisor *s)
 {
-    int mine[] = {s->signals, s->door, s->state_lock, s->upgrade.asker, s->upgrade.next.channel};
+    int mine[] = {s->signals,  s->door,          s->state_lock,
+                  s->pid_lock, s->upgrade.asker, s->upgrade.next.channel};
     for (size_t i = 0; i < sizeof mine / sizeof mine[0]; i++) {
         if (mine[i] >= 0)
             close(mine[i]);
@@ -131,7 +124,8 @@ void supervisor_forget(struct supervisor *s)
             close(s->old[i].channel);
     }
     s->n_old = 0;
-    s->signals = s->door = s->state_lock = s->upgrade.asker = s->upgrade.next.channel = -1;
+    s->signals = s->door = s->state_lock = s->pid_lock = s->upgrade.asker =
+        s->upgrade.next.channel = -1;
 }
 
 /* In the child. */
@@ -610,9 +604,13 @@ static bool begin(struct supervisor *s)
     s->signals = open_signals();
     if (s->signals < 0)
         return false;
-    if (s->plan->resumed)
-        return upgrade_resume(s, s->plan->resumed);
-    if (!lock_state(s) || !open_sockets(s) || !write_pid_file(s->plan->pid_file))
+    if (s->plan->resumed) {
+        bool good = upgrade_resume(s, s->plan->resumed);
+        if (good && s->pid_lock < 0) /* that of a program which locked none */
+            (void) take_pid_file(s);
+        return good;
+    }
+    if (!lock_state(s) || !open_sockets(s) || !take_pid_file(s))
         return false;
     s->door = door_open();
     return true;
@@ -625,14 +623,14 @@ int supervisor_run(const struct supervisor_plan *plan)
                            .drain = plan->drain,
                            .door = -1,
                            .state_lock = -1,
+                           .pid_lock = -1,
                            .server.channel = -1,
                            .upgrade = {.asker = -1, .next.channel = -1},
                            .path = handover_path(),
                            .status = 1};
     sockets_init(&s.sockets);
     raise_fd_limit();
-    bool begun = begin(&s);
-    if (begun) {
+    if (begin(&s)) {
         s.status = 0;
         reap(&s); /* who ended while this process became a new program */
         while (!s.over)
@@ -640,11 +638,13 @@ int supervisor_run(const struct supervisor_plan *plan)
     }
     /* The child unlinks nothing: the files belong to the supervisor. */
     sockets_fini(&s.sockets, !s.child);
+    if (!s.child && plan->pid_file) {
+        pid_file_drop(s.pid_lock, plan->pid_file);
+        s.pid_lock = -1;
+    }
     supervisor_forget(&s);
     if (s.config >= 0)
         close(s.config);
     mem_free(s.path);
-    if (!s.child && plan->pid_file && begun)
-        (void) unlink(plan->pid_file);
     return s.status;
 }

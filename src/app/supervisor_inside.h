@@ -47,6 +47,7 @@ struct supervisor {
     int config;
     int door;       /* see supervisor_door.c; -1: none */
     int state_lock; /* see state_lock.h; -1: none */
+    int pid_lock;   /* see pid_file.h; -1: none */
     struct served server;
     struct served old[OLD_MOST + 1]; /* and one that failed to take over, and ends */
     uint32_t n_old;

@@ -184,7 +184,8 @@ static void start_next(struct supervisor *s, int state)
 
 static void keep_on_exec(struct supervisor *s, bool keep)
 {
-    int all[] = {s->config, s->door, s->state_lock, s->server.channel, s->upgrade.asker};
+    int all[] = {s->config,   s->door,           s->state_lock,
+                 s->pid_lock, s->server.channel, s->upgrade.asker};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         handover_keep(all[i], keep);
     for (uint32_t i = 0; i < s->n_old; i++)
@@ -209,12 +210,13 @@ static int become_new(struct supervisor *s)
     json_t *old = json_array();
     for (uint32_t i = 0; i < s->n_old; i++)
         json_array_append_new(old, served_fact(&s->old[i]));
-    json_t *facts = json_pack(
-        "{s:i, s:i, s:i, s:i, s:i, s:b, s:s, s:s, s:s, s:s?, s:s?, s:o, s:o, s:o}", "config",
-        s->config, "door", s->door, "state_lock", s->state_lock, "asker", u->asker, "generation",
-        (int) s->generation, "reload_due", (int) s->reload_due, "path", u->binary, "from",
-        WEIR_VERSION, "to", u->version, "pid_file", s->plan->pid_file, "user", s->plan->user,
-        "server", served_fact(&s->server), "old", old, "sockets", handover_sockets(&s->sockets));
+    json_t *facts =
+        json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:s, s:s, s:s, s:s?, s:s?, s:o, s:o, s:o}",
+                  "config", s->config, "door", s->door, "state_lock", s->state_lock, "pid_lock",
+                  s->pid_lock, "asker", u->asker, "generation", (int) s->generation, "reload_due",
+                  (int) s->reload_due, "path", u->binary, "from", WEIR_VERSION, "to", u->version,
+                  "pid_file", s->plan->pid_file, "user", s->plan->user, "server",
+                  served_fact(&s->server), "old", old, "sockets", handover_sockets(&s->sockets));
     keep_on_exec(s, true);
     int error = handover_run(u->binary, HANDOVER_SUPERVISOR, facts);
     keep_on_exec(s, false);
@@ -360,6 +362,7 @@ bool upgrade_resume(struct supervisor *s, const void *facts)
         return false;
     s->door = handover_fd_of(v, "door");
     s->state_lock = handover_fd_of(v, "state_lock");
+    s->pid_lock = handover_fd_of(v, "pid_lock");
     s->upgrade.asker = handover_fd_of(v, "asker");
     s->reload_due = json_is_true(json_object_get(v, "reload_due"));
     s->generation = (uint32_t) generation;

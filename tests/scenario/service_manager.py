@@ -158,6 +158,41 @@ def test_pid_file(t):
     assert not os.path.exists(path)
 
 
+def test_pid_file_of_another(t):
+    """A second Weir takes no pid file that the first holds, whatever that has been through; who was
+    killed holds none."""
+    path = os.path.join(t.dir, "shared.pid")
+    w = t.start(config(t, pid_file=path))
+
+    def refused():
+        file = os.path.join(t.make_dir("second"), "weir.yaml")
+        with open(file, "w") as f:
+            f.write("listeners: ['%s']\npid_file: %s\nroutes: [{match: /*, reply: 200}]\n"
+                    % (t.address(), path))
+        code, out, err = t.run("run", "--config", file)
+        assert code == 1 and "another Weir (process %d)" % w.pid in err, (code, out, err)
+        with open(path) as f:
+            assert f.read() == "%d\n" % w.pid
+
+    refused()
+    old = w.server_pid()
+    os.kill(old, signal.SIGKILL)
+    await_true("another server", lambda: w.children() and w.server_pid() != old)
+    refused()
+    code, _, err = t.run("upgrade", "--pid-file", path)
+    assert code == 0, err
+    refused()
+    assert w.get("/").status == 200
+    w.stopped = True  # by the harness no more
+    w.process.kill()
+    w.process.wait()
+    assert os.path.exists(path)
+    w = t.start(config(t, pid_file=path))
+    refused()
+    w.stop()
+    assert not os.path.exists(path)
+
+
 def test_user(t):
     if os.geteuid() != 0:
         return

@@ -330,6 +330,29 @@ static void cross_checks(void **state)
                    "t.yaml:10:17: no method is left: the route around this one allows others\n");
 }
 
+/* Routes without a name, of which many would have the same: each has one, and none that is given.
+ * In time that grows with them, not with their square: that would take minutes. */
+static void made_names(void **state)
+{
+    (void) state;
+    const unsigned n = 50000;
+    struct text t = {0};
+    text_add(&t, STR(UP "routes:\n  - {name: \"/x#3\", to: o}\n"));
+    for (unsigned i = 0; i < n; i++)
+        text_add(&t, STR("  - {match: /x, to: o}\n"));
+    text_add(&t, str_of("", 1));
+    struct conf_loaded *l = load_good(t.p);
+    const struct flat_routes *flat = l->file->flat;
+    const struct {
+        size_t at;
+        const char *name;
+    } want[] = {{1, "/x"}, {2, "/x#2"}, {3, "/x#4"}, {4, "/x#5"}, {n, "/x#50001"}};
+    for (size_t i = 0; i < sizeof want / sizeof want[0]; i++)
+        assert_true(str_eq(flat->v[want[i].at].name, str_c(want[i].name)));
+    conf_loaded_free(l);
+    text_fini(&t);
+}
+
 static void tests_in_the_text(void **state)
 {
     (void) state;
@@ -387,12 +410,19 @@ static void files_that_cannot_be_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_the_sample),          cmocka_unit_test(short_forms_and_defaults),
-        cmocka_unit_test(nested_routes_inherit),     cmocka_unit_test(anchors_and_merge_keys),
-        cmocka_unit_test(says_all_errors_in_order),  cmocka_unit_test(refuses_broken_texts),
-        cmocka_unit_test(bounds_depth_and_copies),   cmocka_unit_test(cross_checks),
-        cmocka_unit_test(tests_in_the_text),         cmocka_unit_test(tests_beside_errors),
-        cmocka_unit_test(files_that_cannot_be_read), cmocka_unit_test(no_admin),
+        cmocka_unit_test(reads_the_sample),
+        cmocka_unit_test(short_forms_and_defaults),
+        cmocka_unit_test(nested_routes_inherit),
+        cmocka_unit_test(anchors_and_merge_keys),
+        cmocka_unit_test(says_all_errors_in_order),
+        cmocka_unit_test(refuses_broken_texts),
+        cmocka_unit_test(bounds_depth_and_copies),
+        cmocka_unit_test(cross_checks),
+        cmocka_unit_test(made_names),
+        cmocka_unit_test(tests_in_the_text),
+        cmocka_unit_test(tests_beside_errors),
+        cmocka_unit_test(files_that_cannot_be_read),
+        cmocka_unit_test(no_admin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

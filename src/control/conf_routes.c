@@ -215,6 +215,7 @@ static void take_given_name(struct map *names, const struct route_conf *r, struc
 /* names: those that are given. */
 static void give_names(struct flat_routes *flat, struct map *names, struct arena *a)
 {
+    struct map last = {0}; /* name -> the number that its last namesake got */
     for (size_t i = 0; i < flat->n; i++) {
         struct flat_route *r = &flat->v[i];
         r->name = r->conf->name;
@@ -222,11 +223,15 @@ static void give_names(struct flat_routes *flat, struct map *names, struct arena
             continue;
         struct str name = name_of_match(r->match, r->conf->passthrough, a), first = name;
         /* The second of a name counts on from the route that took it first. */
-        for (unsigned k = 2; map_get(names, name); k++)
-            name = arena_printf(a, "%.*s#%u", STR_ARG(first), k);
+        uintptr_t k = map_get(names, name) ? (uintptr_t) map_get(&last, first) : 0;
+        for (k = k ? k : 1; map_get(names, name);)
+            name = arena_printf(a, "%.*s#%zu", STR_ARG(first), (size_t) ++k);
+        if (k > 1)
+            map_set(&last, first, (void *) k);
         r->name = name;
         map_set(names, name, r);
     }
+    map_fini(&last);
 }
 
 /* ---- actions ------------------------------------------------------------------------------- */

@@ -64,6 +64,14 @@ void server_swap_snapshot(struct server *s, struct snapshot *made)
     s->page.figures.loaded_wall = clock_wall();
 }
 
+static void log_warnings(struct conf_errors *e)
+{
+    char *lines = conf_warnings_print(e, LINES_LOGGED);
+    if (lines)
+        log_write_lines(LOG_WARN, "config.warning", lines);
+    mem_free(lines);
+}
+
 /* The new configuration replaces the old one in one go. */
 static void put_to_use(struct server *s, struct config *c, struct snapshot *made)
 {
@@ -77,6 +85,7 @@ static void put_to_use(struct server *s, struct config *c, struct snapshot *made
     server_swap_snapshot(s, made);
     config_fini(&s->config);
     s->config = *c;
+    log_warnings(&s->config.loaded->errors);
     conf_errors_fini(&s->config.loaded->errors); /* nothing is said of its places any more */
     s->stale = false;
     *c = (struct config){0};
@@ -440,6 +449,7 @@ static void live_use(void *arg, void *waiting, const char *words)
         server_use_derived(s, w->derived, words);
     } else {
         struct config c = {.loaded = w->loaded, .text = mem_str(s->config.text)};
+        conf_errors_fini(&c.loaded->errors); /* what the file has to be warned of was said */
         swap(s, &c, w->snapshot, ORIGIN_API, words, &r);
         change_result_fini(&r);
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cmd_check.c: weir check: everything that is wrong with a configuration, and its tests. */
+/* cmd_check.c: weir check: everything that is wrong with a configuration or hardly meant, and its
+ * tests. */
 #include <stdio.h>
 #include <string.h>
 
@@ -15,13 +16,25 @@ static int refused(char *errors)
     return 1;
 }
 
-static void print_counts(const char *path, const struct conf_file *file, const struct snapshot *s)
+/* Of a good file: they do not make it a bad one. */
+static void print_warnings(struct conf_errors *e)
 {
+    char *text = conf_warnings_print(e, SIZE_MAX);
+    if (text)
+        fputs(text, stderr);
+    mem_free(text);
+}
+
+static void print_counts(const char *path, const struct conf_loaded *l, const struct snapshot *s)
+{
+    size_t tests = l->file->tests.n, warnings = conf_warnings(&l->errors);
     printf("%s: good: %u listener%s, %u upstream%s, %u route%s", path, s->n_listeners,
            s->n_listeners == 1 ? "" : "s", s->n_upstreams, s->n_upstreams == 1 ? "" : "s",
            s->n_routes, s->n_routes == 1 ? "" : "s");
-    if (file->tests.n)
-        printf(", %zu test%s passed", file->tests.n, file->tests.n == 1 ? "" : "s");
+    if (tests)
+        printf(", %zu test%s passed", tests, tests == 1 ? "" : "s");
+    if (warnings)
+        printf(", %zu warning%s", warnings, warnings == 1 ? "" : "s");
     putchar('\n');
 }
 
@@ -38,10 +51,12 @@ int cmd_check(int argc, char **argv)
         return refused(errors);
     struct conf_trial *t = conf_trial_new(l, &errors);
     int status = 0;
-    if (t)
-        print_counts(argv[1], l->file, conf_trial_snapshot(t));
-    else
+    if (t) {
+        print_warnings(&l->errors);
+        print_counts(argv[1], l, conf_trial_snapshot(t));
+    } else {
         status = refused(errors);
+    }
     conf_trial_free(t);
     conf_loaded_free(l);
     return status;

@@ -36,6 +36,10 @@ void conf_check_route(const struct route_conf *r, struct conf_errors *e);
 /* Checks everything but the routes (conf_flatten does). rows: also each row's own check, which the
  * parser has done for a file. */
 void conf_check_proxy(const struct proxy_conf *conf, bool rows, struct conf_errors *e);
+/* Warns of each route that nothing can reach, since another one has the same match (in whatever
+ * order its conditions stand, those of the routes around it included) and is asked first. flat: of
+ * a configuration without errors. */
+void conf_warn_unreachable(const struct flat_routes *flat, struct conf_errors *e);
 /* Checks a parsed file: its engine's part, routes (which are flat from here on), admin. */
 void conf_check_file(struct conf_file *file, struct conf_errors *e);
 

@@ -25,30 +25,55 @@ void conf_errors_init(struct conf_errors *e, struct arena *a, const char *file)
 
 void conf_errors_fini(struct conf_errors *e)
 {
+    if (e->warnings)
+        mem_free(e->warnings->v);
     mem_free(e->v);
     mem_free(e->places);
     e->v = NULL;
     e->places = NULL;
+    e->warnings = NULL;
     e->n = e->cap = e->n_places = e->cap_places = 0;
 }
 
-void conf_say(struct conf_errors *e, struct schema_pos pos, const char *format, ...)
+static void add(struct conf_errors *e, struct schema_pos pos, const char *format, va_list args)
 {
     char text[1024];
-    va_list args;
     if (e->n == CONF_ERRORS_MAX) {
         e->unsaid++;
         return;
     }
-    va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
-    va_end(args);
     if (e->n == e->cap) {
         e->cap = e->cap ? e->cap * 2 : 16;
         e->v = mem_resize(e->v, e->cap * sizeof *e->v);
     }
     e->v[e->n] = (struct conf_error){pos, arena_str(e->arena, str_c(text)), (uint32_t) e->n};
     e->n++;
+}
+
+void conf_say(struct conf_errors *e, struct schema_pos pos, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    add(e, pos, format, args);
+    va_end(args);
+}
+
+void conf_warn(struct conf_errors *e, struct schema_pos pos, const char *format, ...)
+{
+    va_list args;
+    if (!e->warnings) {
+        e->warnings = conf_alloc(e->arena, sizeof *e->warnings);
+        conf_errors_init(e->warnings, e->arena, e->file);
+    }
+    va_start(args, format);
+    add(e->warnings, pos, format, args);
+    va_end(args);
+}
+
+size_t conf_warnings(const struct conf_errors *e)
+{
+    return e->warnings ? e->warnings->n + e->warnings->unsaid : 0;
 }
 
 /* ---- places -------------------------------------------------------------------------------- */
@@ -117,14 +142,26 @@ static int by_place(const void *a, const void *b)
     return x->order < y->order ? -1 : x->order > y->order;
 }
 
-static void print_one(FILE *out, const struct conf_errors *e, const struct conf_error *one)
+static void print_one(FILE *out, const struct conf_errors *e, const struct conf_error *one,
+                      const char *lead)
 {
     const char *file = one->pos.file ? one->pos.file : e->file;
     if (file && one->pos.line)
         fprintf(out, "%s:%u:%u: ", file, one->pos.line, one->pos.column);
     else if (file)
         fprintf(out, "%s: ", file);
-    fprintf(out, "%.*s\n", STR_ARG(one->text));
+    fprintf(out, "%s%.*s\n", lead, STR_ARG(one->text));
+}
+
+/* The first `most`, each with lead before its text. */
+static void print_list(FILE *out, struct conf_errors *e, size_t most, const char *lead)
+{
+    size_t n = e->n < most ? e->n : most, more = e->n - n + e->unsaid;
+    conf_errors_sort(e);
+    for (size_t i = 0; i < n; i++)
+        print_one(out, e, &e->v[i], lead);
+    if (more)
+        fprintf(out, "%sand %zu more\n", lead, more);
 }
 
 void conf_errors_sort(struct conf_errors *e)
@@ -139,16 +176,27 @@ char *conf_errors_print(struct conf_errors *e)
     size_t n = 0;
     if (e->n == 0)
         return NULL;
-    conf_errors_sort(e);
     FILE *out = open_memstream(&text, &n);
     must(out);
-    for (size_t i = 0; i < e->n; i++)
-        print_one(out, e, &e->v[i]);
-    if (e->unsaid)
-        fprintf(out, "and %zu more\n", e->unsaid);
+    print_list(out, e, SIZE_MAX, "");
     if (e->unrun)
         fprintf(out, "%zu test%s not run: the file has errors\n", e->unrun,
                 e->unrun == 1 ? " was" : "s were");
+    if (e->warnings)
+        print_list(out, e->warnings, SIZE_MAX, "warning: ");
+    must(fclose(out) == 0 && text);
+    return text;
+}
+
+char *conf_warnings_print(struct conf_errors *e, size_t most)
+{
+    char *text = NULL;
+    size_t n = 0;
+    if (!e->warnings)
+        return NULL;
+    FILE *out = open_memstream(&text, &n);
+    must(out);
+    print_list(out, e->warnings, most, "warning: ");
     must(fclose(out) == 0 && text);
     return text;
 }

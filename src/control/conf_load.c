@@ -80,8 +80,10 @@ static struct conf_file *read_tree(const struct conf_node *root, const struct fe
     if (root->kind != CONF_MAP && !conf_is_null(root))
         return NULL; /* that was said, and there is nothing in it to look at */
     conf_check_file(file, e);
-    if (e->n == 0)
+    if (e->n == 0) {
+        conf_warn_unreachable(file->flat, e);
         return tests_pass(file, features, e) ? file : NULL;
+    }
     snapshot_judge_files(&file->proxy, e);
     e->unrun = file->tests.n;
     return NULL;

@@ -36,6 +36,41 @@ def begin(t):
     t.n = 0
 
 
+def test_routes_that_nothing_reaches(t):
+    """They are told by check, at a start and at a load, and are no reason to refuse the file."""
+    def routes(*names):
+        return [{"name": n, "match": {"path": "/twice", "headers": h}, "reply": {"body": n}}
+                for n, h in zip(names, ({"A": "1", "B": "2"}, {"b": "2", "a": "1"}))] + [
+            {"match": "/n/*", "to": "o", "routes": [{"match": "/n/x", "reply": {"body": "x"}}]}]
+
+    def said(name, first):
+        return 'warning: route \\"%s\\" is never used: route \\"%s\\" at line ' % (name, first)
+
+    w = t.start({**config(None, t, 0), "routes": routes("one", "two"),
+                 "admin": {"address": t.unix()}})
+    code, out, err = t.run("check", w.config_path)
+    assert code == 0 and out.endswith(", 1 warning\n"), (out, err)
+    lines = err.splitlines()
+    assert len(lines) == 1 and re.match(
+        re.escape(w.config_path) + r':\d+:\d+: warning: route "two" is never used: route "one" at '
+        r"line \d+ has the same match", lines[0]), err
+    assert w.log().count("config.warning") == 1 and said("two", "one") in w.log(), w.log()
+    fields = (("A", "1"), ("B", "2"))
+    assert w.get("/twice", fields).body == b"one"
+    w.reload(w.with_config(routes=routes("three", "four")),
+             lambda: said("four", "three") in w.log())
+    await_true("the load", lambda: w.get("/twice", fields).body == b"three")
+    with client.Client(w.admin) as c:  # changes something else, so says nothing of it again
+        r = c.ask("POST", "/v1/upstreams/o/endpoints", (), b'{"address": "127.0.0.1:9"}',
+                  host="weir")
+    assert r.status == 201, r
+    assert w.log().count("config.warning") == 2, w.log()
+    w.reload(w.with_config(routes=routes("five")),
+             lambda: w.get("/twice", fields).body == b"five")
+    w.stop()
+    assert w.log().count("config.warning") == 2, w.log()
+
+
 def reload(t, **top):
     t.n += 1
     want = b"gen %d" % t.n

@@ -545,7 +545,7 @@ static void look_at_time(struct supervisor *s, usec_t now)
 }
 
 /* Waits for something to happen. True: a channel ended before its process did, and would be polled
- * in vain. */
+ * in vain: what is left in it is read at once, its end can be read for ever. */
 static bool await(struct supervisor *s, int ms)
 {
     struct pollfd p[OLD_MOST + 5] = {{.fd = s->signals, .events = POLLIN},
@@ -559,7 +559,7 @@ static bool await(struct supervisor *s, int ms)
         return false;
     bool ended = false;
     for (nfds_t i = 1; i < n; i++)
-        ended |= (p[i].revents & (POLLIN | POLLHUP)) == POLLHUP;
+        ended |= (p[i].revents & POLLHUP) != 0;
     return ended;
 }
 

@@ -362,9 +362,7 @@ bool link_quiet(struct link *l, bool must_peek)
         return false;
     if (l->shared)
         return l->leaving == EVICT_REASONS && (!must_peek || conn_is_quiet(&l->conn));
-    bool proven = !l->spliced && !c->may_read && (c->last_short || l->requests == 0) &&
-                  loop_turn_number(l->worker->loop) > l->released_turn;
-    if (proven && !must_peek && l->pool->conf.probe != PROBE_PEEK)
+    if (!must_peek && link_proven(l) && l->pool->conf.probe != PROBE_PEEK)
         return true;
     if (!conn_is_quiet(&l->conn))
         return false;

@@ -88,5 +88,12 @@ static inline bool link_silent(const struct link *l)
 {
     return !conn_readable(&l->conn);
 }
+/* An idle link that is not shared would have told, had anything come: all was read when it was
+ * released, and one epoll_wait(2) has returned since. */
+static inline bool link_proven(const struct link *l)
+{
+    return !l->spliced && !l->conn.may_read && (l->conn.last_short || l->requests == 0) &&
+           loop_turn_number(l->conn.loop) > l->released_turn;
+}
 
 #endif

@@ -16,6 +16,7 @@
 #define WARM_PAUSE_MIN (100 * USEC_PER_MS)
 #define WARM_PAUSE_MAX (10 * USEC_PER_SEC)
 #define WARM_AT_ONCE 8u /* warm links being opened at a time */
+#define PASSED_MOST 16u /* links passed over for one that is proven: more cost more than a look */
 
 /* ---- permits ------------------------------------------------------------------------------- */
 
@@ -113,22 +114,35 @@ void idle_put(struct link *l)
         idle_arm(p);
 }
 
-/* The hottest link that suits w. */
-static struct link *idle_hottest(struct link_pool *p, const struct link_wait *w)
+/* The hottest link that suits w, from at in the list on. */
+static struct link *idle_hottest(struct link_pool *p, struct list_node *at,
+                                 const struct link_wait *w)
 {
-    list_each(it, &p->idle) {
-        struct link *l = list_entry(it, struct link, node);
+    for (; at != &p->idle.root; at = at->next) {
+        struct link *l = list_entry(at, struct link, node);
         if (!w || !p->keyed || link_suits(l, w))
             return l;
     }
     return NULL;
 }
 
+/* l was released in this turn, so it would have to be looked at first: behind those of which that
+ * is true one that is proven quiet is as good, and spares that. */
+static __attribute__((noinline)) struct link *idle_proven(struct link *l, const struct link_wait *w)
+{
+    struct link *other = l;
+    for (uint32_t n = 0; other && other->released_turn == l->released_turn && n < PASSED_MOST; n++)
+        other = idle_hottest(l->pool, other->node.next, w);
+    return other && link_proven(other) ? other : l;
+}
+
 struct link *idle_take(struct link_pool *p, bool must_peek, const struct link_wait *w)
 {
     usec_t now = loop_now(p->worker->loop);
     struct link *l;
-    while ((l = idle_hottest(p, w))) {
+    while ((l = idle_hottest(p, p->idle.root.next, w))) {
+        if (l->released_turn == loop_turn_number(p->worker->loop) && !must_peek && !l->shared)
+            l = idle_proven(l, w);
         enum evict_reason reason = link_unfit(l, now);
         if (reason == EVICT_REASONS && p->conf.idle_timeout &&
             now - l->released >= p->conf.idle_timeout)

@@ -194,12 +194,38 @@ static void test_given_up(void **state)
     kit_close(&k);
 }
 
+/* Nobody has to look whether a shared one is quiet: the hottest serves, so that others may end. */
+static void test_hottest(void **state)
+{
+    struct kit k;
+    struct ask a[2] = {0}, more = {0};
+    (void) state;
+    open_h2(&k);
+    k.conf.http2.max_streams = 1;
+    start_h2(&k);
+    for (uint32_t i = 0; i < 2; i++) {
+        ask_all(&k, &a[i], 1);
+        KIT_UNTIL(&k, played.begun == i + 1);
+        pool_share_opened(played.link, 100);
+        KIT_UNTIL(&k, a[i].done);
+        a[i].link->conn.last_short = true; /* as who speaks HTTP/2 would have read it */
+    }
+    pool_release(a[0].link);
+    loop_turn(k.loop, 0);
+    pool_release(a[1].link);
+    assert_int_equal(kit_ask(&k, &more), ACQUIRE_READY);
+    assert_ptr_equal(more.link, a[1].link);
+    pool_release(more.link);
+    kit_close(&k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shared),         cmocka_unit_test(test_leaving),
         cmocka_unit_test(test_fails_to_begin), cmocka_unit_test(test_fewer_than_expected),
         cmocka_unit_test(test_limit),          cmocka_unit_test(test_given_up),
+        cmocka_unit_test(test_hottest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

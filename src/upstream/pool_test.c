@@ -49,6 +49,62 @@ static void lends_the_hottest(void **state)
     kit_close(&k);
 }
 
+/* Of one released just now nobody knows yet whether it is quiet: rather one that is known to be. */
+static void lends_the_hottest_that_is_proven(void **state)
+{
+    (void) state;
+    struct kit k;
+    kit_open(&k);
+    kit_start(&k, 1);
+    struct link *one = kit_link(&k), *two = kit_link(&k);
+    int s1 = kit_accept(&k), s2 = kit_accept(&k);
+    kit_answer(&k, one, s1, "answer");
+    kit_answer(&k, two, s2, "answer");
+    pool_release(one);
+    loop_turn(k.loop, 0);
+    pool_release(two);
+    assert_ptr_equal(kit_link(&k), one);
+    assert_ptr_equal(kit_link(&k), two); /* there is no other: by a look */
+    kit_answer(&k, one, s1, "answer");
+    pool_release(one);
+    loop_turn(k.loop, 0);
+    pool_release(two);
+    struct ask a = {.wait = {.must_peek = true}}; /* any is looked at */
+    assert_int_equal(kit_ask(&k, &a), ACQUIRE_READY);
+    assert_ptr_equal(a.link, two);
+    pool_release(two);
+    close(s1);
+    close(s2);
+    kit_close(&k);
+}
+
+/* Where many were released in one turn, the way to one that is proven is longer than a look. */
+static void goes_no_long_way_for_a_proven_one(void **state)
+{
+    (void) state;
+    enum { MANY = 40 };
+    struct kit k;
+    struct link *l[MANY];
+    int server[MANY];
+    kit_open(&k);
+    kit_start(&k, 1);
+    for (unsigned i = 0; i < MANY; i++) {
+        l[i] = kit_link(&k);
+        server[i] = kit_accept(&k);
+        kit_answer(&k, l[i], server[i], "answer");
+    }
+    pool_release(l[0]);
+    loop_turn(k.loop, 0);
+    for (unsigned i = 1; i < MANY; i++)
+        pool_release(l[i]);
+    struct link *lent = kit_link(&k);
+    assert_ptr_equal(lent, l[MANY - 1]);
+    pool_release(lent);
+    for (unsigned i = 0; i < MANY; i++)
+        close(server[i]);
+    kit_close(&k);
+}
+
 /* What a peer does to an idle connection, and what becomes of it. */
 static void idle_event(enum evict_reason want)
 {
@@ -377,6 +433,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(opens_then_reuses),
         cmocka_unit_test(lends_the_hottest),
+        cmocka_unit_test(lends_the_hottest_that_is_proven),
+        cmocka_unit_test(goes_no_long_way_for_a_proven_one),
         cmocka_unit_test(drops_an_idle_link_that_closed),
         cmocka_unit_test(drops_an_idle_link_with_bytes),
         cmocka_unit_test(never_lends_unseen_bytes),

@@ -138,12 +138,13 @@ static void tell_field(struct str name, struct str value)
 static void tell_route_name(const struct asked *a, const struct route *r)
 {
     printf("route:    %.*s", STR_ARG(r->name));
-    if (r->pos.line)
-        printf(" (%s:%u)", a->file, r->pos.line);
+    if (r->line)
+        printf(" (%s:%u)", a->file, r->line);
     printf("\n");
-    const struct str *values = r->settings->meta.items;
-    for (size_t i = 0; i < r->settings->meta.n; i++)
-        printf("meta:     %.*s: %.*s\n", STR_ARG(r->settings->meta.names[i]), STR_ARG(values[i]));
+    const struct str *values = r->plan->settings->meta.items;
+    for (size_t i = 0; i < r->plan->settings->meta.n; i++)
+        printf("meta:     %.*s: %.*s\n", STR_ARG(r->plan->settings->meta.names[i]),
+               STR_ARG(values[i]));
 }
 
 static void tell_route(const struct asked *a, const struct dry_result *got)
@@ -243,7 +244,7 @@ static int tell_connection(const struct asked *a, const struct snapshot *s)
     arena_fini(&arena);
     if (r) {
         tell_route_name(a, r);
-        tell_upstream(r->upstream);
+        tell_upstream(r->plan->upstream);
         return 0;
     }
     const struct fault_row *row = fault_row(h->sni_n ? FAULT_SNI_UNKNOWN : FAULT_SNI_MISSING);

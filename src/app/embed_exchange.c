@@ -45,7 +45,7 @@ weir_result weir_read_body(weir_exchange *wx, void *to, size_t n, size_t *got)
     struct exchange *x = exchange_in(wx);
     struct embed_slot *slot = embed_slot_of(x);
     *got = 0;
-    if (!x->route->handler) /* it is the upstream's: what is taken here it would not get */
+    if (!x->plan->handler) /* it is the upstream's: what is taken here it would not get */
         return WEIR_FAIL;
     if (n == 0)
         return x->request_done ? WEIR_END : WEIR_PASS;

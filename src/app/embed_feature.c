@@ -31,7 +31,7 @@ const struct schema_table embed_schema = {
 
 static struct weir_proxy *handler_of(const struct exchange *x)
 {
-    const struct embed_conf *c = x->route->feature_conf[EMBED_FEATURE];
+    const struct embed_conf *c = x->plan->feature_conf[EMBED_FEATURE];
     return c->handler;
 }
 

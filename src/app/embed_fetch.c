@@ -124,7 +124,7 @@ struct looking {
 static void look_route(void *arg, struct route *r)
 {
     struct looking *l = arg;
-    const struct embed_conf *c = r->feature_conf[EMBED_FEATURE];
+    const struct embed_conf *c = r->plan->feature_conf[EMBED_FEATURE];
     if (c->handler == l->proxy)
         l->found = r;
 }

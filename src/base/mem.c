@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/file_io.h"
@@ -30,6 +31,18 @@ void *mem_new_aligned(size_t n, size_t align)
     if (posix_memalign(&p, align, n ? n : 1) != 0)
         panic("out of memory (%zu bytes)", n);
     return memset(p, 0, n);
+}
+
+#define LARGE_PAGE (2u << 20)
+
+void *mem_new_large(size_t n)
+{
+    void *p = NULL;
+    if (posix_memalign(&p, n < LARGE_PAGE ? 64 : LARGE_PAGE, n ? n : 1) != 0)
+        panic("out of memory (%zu bytes)", n);
+    if (n >= LARGE_PAGE)
+        (void) madvise(p, n / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE);
+    return p;
 }
 
 void *mem_resize(void *p, size_t n)

@@ -29,6 +29,9 @@
 void *mem_new(size_t n);
 /* The same at a multiple of align (a power of two): for what must not share a cache line. */
 void *mem_new_aligned(size_t n, size_t align);
+/* n bytes, not zeroed, at a multiple of 64; from 2 MiB on, on large pages where the system has
+ * them: for what requests read here and there, where each page costs a walk of the page tables. */
+void *mem_new_large(size_t n);
 /* Grows or shrinks; new bytes are not zeroed. Never NULL for n > 0. */
 void *mem_resize(void *p, size_t n);
 /* Frees; NULL is allowed. */

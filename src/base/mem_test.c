@@ -32,6 +32,18 @@ static void makes_strings(void **state)
     mem_free(zeroed);
 }
 
+static void large_pieces_lie_on_large_pages(void **state)
+{
+    (void) state;
+    const size_t sizes[] = {1, 100, (2u << 20) - 1, 2u << 20, (5u << 20) + 1};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        unsigned char *p = mem_new_large(sizes[i]);
+        assert_int_equal((uintptr_t) p % (sizes[i] < 2u << 20 ? 64 : 2u << 20), 0);
+        p[0] = p[sizes[i] - 1] = 1;
+        mem_free(p);
+    }
+}
+
 static void charges_exactly_to_the_limit(void **state)
 {
     (void) state;
@@ -132,6 +144,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(makes_strings),
+        cmocka_unit_test(large_pieces_lie_on_large_pages),
         cmocka_unit_test(charges_exactly_to_the_limit),
         cmocka_unit_test(returns_surplus_leases),
         cmocka_unit_test(fails_the_nth_charge),

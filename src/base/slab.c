@@ -8,7 +8,6 @@
 #include "base/mem.h"
 #include "base/panic.h"
 
-#define ALIGN 64u
 #define EXACT 16u /* blocks up to that many items have a class of their own */
 
 /* The class of blocks of n items, and what they have room for: four steps a doubling. */
@@ -42,8 +41,10 @@ struct slab_memory *slab_memory_ref(const struct slab *s)
 
 void slab_memory_unref(struct slab_memory *m)
 {
-    if (m && atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) == 1)
+    if (m && atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) == 1) {
+        mem_free(m->items);
         mem_free(m);
+    }
 }
 
 void slab_fini(struct slab *s)
@@ -56,12 +57,13 @@ void slab_fini(struct slab *s)
 static void grow(struct slab *s, uint64_t cap)
 {
     must(cap < UINT32_MAX);
-    struct slab_memory *m = mem_new(sizeof *m + ALIGN + cap * s->size);
-    uintptr_t from = (uintptr_t) (m + 1);
-    m->items = (char *) (m + 1) + ((ALIGN - from % ALIGN) % ALIGN);
+    struct slab_memory *m = mem_new(sizeof *m);
+    m->items = mem_new_large(cap * s->size);
     atomic_store_explicit(&m->refs, 1, memory_order_relaxed);
     if (s->memory)
         memcpy(m->items, s->memory->items, (size_t) s->n * s->size);
+    else
+        memset(m->items, 0, s->size);
     slab_memory_unref(s->memory);
     s->memory = m;
     s->cap = (uint32_t) cap;
@@ -79,14 +81,14 @@ uint32_t slab_take(struct slab *s, uint32_t n)
     uint32_t at = s->free[class];
     if (at) {
         memcpy(&s->free[class], slab_at(s, at), sizeof at);
-        memset(slab_at(s, at), 0, (size_t) room * s->size);
-        return at;
+    } else {
+        uint64_t need = (uint64_t) s->n + room;
+        if (need > s->cap)
+            grow(s, need + need / 2 + 8);
+        at = s->n;
+        s->n += room;
     }
-    uint64_t need = (uint64_t) s->n + room;
-    if (need > s->cap)
-        grow(s, need + need / 2 + 8);
-    at = s->n;
-    s->n += room;
+    memset(slab_at(s, at), 0, (size_t) room * s->size);
     return at;
 }
 

@@ -15,7 +15,7 @@
 /* The array itself. Counted. */
 struct slab_memory {
     _Atomic uint32_t refs;
-    char *items; /* at a multiple of 64 */
+    char *items; /* a piece of its own, at a multiple of 64 */
 };
 
 struct slab {

@@ -129,19 +129,19 @@ static void test_snapshot(void **state)
     enum fault fault = FAULT_OK;
     struct str allow = {0};
     t->k.in.path = STR("/healthz");
-    struct route *r = router_match(s->router, &t->k.in, &t->k.x.arena, &fault, &allow);
+    struct route *r = router_match(s->router, &t->k.in, &t->k.x.arena, &fault, &allow).route;
     assert_non_null(r);
-    assert_int_equal(r->action, ROUTE_HANDLER);
-    assert_int_equal(r->handler(&t->k.x, r->handler_arg), HOOK_REPLY);
+    assert_int_equal(r->plan->action, ROUTE_HANDLER);
+    assert_int_equal(r->plan->handler(&t->k.x, r->plan->handler_arg), HOOK_REPLY);
     /* A call ends after a minute, whoever keeps it open; only events go on. */
     t->k.in.path = STR("/v1/routes");
-    r = router_match(s->router, &t->k.in, &t->k.x.arena, &fault, &allow);
-    assert_true(r && r->settings->timeouts.exchange == 60 * USEC_PER_SEC);
+    r = router_match(s->router, &t->k.in, &t->k.x.arena, &fault, &allow).route;
+    assert_true(r && r->plan->settings->timeouts.exchange == 60 * USEC_PER_SEC);
     t->k.in.path = STR("/v1/events");
-    r = router_match(s->router, &t->k.in, &t->k.x.arena, &fault, &allow);
-    assert_true(r && r->settings->timeouts.exchange == 0);
+    r = router_match(s->router, &t->k.in, &t->k.x.arena, &fault, &allow).route;
+    assert_true(r && r->plan->settings->timeouts.exchange == 0);
     t->k.in.path = STR("/other");
-    assert_null(router_match(s->router, &t->k.in, &t->k.x.arena, &fault, &allow));
+    assert_null(router_match(s->router, &t->k.in, &t->k.x.arena, &fault, &allow).route);
     assert_int_equal(fault, FAULT_NO_ROUTE);
     snapshot_free(s);
 }

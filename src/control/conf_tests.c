@@ -99,7 +99,8 @@ static bool run_connection(const struct test_conf *t, const struct snapshot *s,
         (t->request.alpn.n && !dry_hello_alpn(&hello, t->request.alpn)))
         return false;
     const struct route *route = passthrough_route(s, &hello);
-    const struct dry_result got = {.route = route, .upstream = route ? route->upstream : NULL};
+    const struct dry_result got = {.route = route,
+                                   .upstream = route ? route->plan->upstream : NULL};
     struct trial r = {t, e, &got, 0};
     judge(&r);
     return r.failures == 0;

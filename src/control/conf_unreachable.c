@@ -93,7 +93,8 @@ static void write_list(struct text *t, char tag, const struct schema_list *l, st
     write_set(t, tag, v, n);
 }
 
-/* Writings are equal exactly where the same requests, or connections, are asked for. */
+/* Equal writings ask for the same requests or connections. Some that do are told apart, as text is
+ * compared: /%41 and /A. */
 static void write_match(const struct flat_route *r, struct text *t)
 {
     const struct match_conf *m = r->match;

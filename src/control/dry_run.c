@@ -88,13 +88,13 @@ static void find_route(struct dry *d)
 {
     struct dry_result *out = d->out;
     enum fault f = FAULT_NO_ROUTE;
-    struct route *r = snapshot_route(d->s, &out->in, d->a, &f, &out->allow);
+    struct routed to = snapshot_route(d->s, &out->in, d->a, &f, &out->allow);
     /* Told of the path as it was matched in the end. */
     if (d->trace)
         (void) router_explain(d->s->router, &out->in, d->a, d->trace, d->trace_arg);
-    out->route = r;
-    out->fault = exchange_take_route(d->x, r ? r : d->s->fallback);
-    if (!r && out->fault != FAULT_REQ_CONNECT)
+    out->route = to.route;
+    out->fault = exchange_take_route(d->x, to.route ? to : routed(d->s->fallback));
+    if (!to.route && out->fault != FAULT_REQ_CONNECT)
         out->fault = f;
 }
 
@@ -107,20 +107,20 @@ static void add_reply(struct dry *d, struct str name, struct str value)
 
 static void own_answer(struct dry *d)
 {
-    const struct route *r = d->out->route;
-    if (r->action == ROUTE_REDIRECT) {
+    const struct plan *p = d->out->route->plan;
+    if (p->action == ROUTE_REDIRECT) {
         struct str to;
-        d->out->fault = redirect_location(&r->redirect, &d->out->in, d->a, &to);
-        d->out->status = (uint16_t) r->redirect.status;
+        d->out->fault = redirect_location(&p->redirect, &d->out->in, d->a, &to);
+        d->out->status = (uint16_t) p->redirect.status;
         if (d->out->fault == FAULT_OK)
             add_reply(d, STR("Location"), to);
-    } else if (r->action == ROUTE_REPLY) {
-        const struct str *values = r->reply.headers.items;
-        d->out->status = (uint16_t) r->reply.status;
-        if (r->reply.body.n)
-            add_reply(d, STR("Content-Type"), r->reply.content_type);
-        for (size_t i = 0; i < r->reply.headers.n; i++)
-            add_reply(d, r->reply.headers.names[i], values[i]);
+    } else if (p->action == ROUTE_REPLY) {
+        const struct str *values = p->reply.headers.items;
+        d->out->status = (uint16_t) p->reply.status;
+        if (p->reply.body.n)
+            add_reply(d, STR("Content-Type"), p->reply.content_type);
+        for (size_t i = 0; i < p->reply.headers.n; i++)
+            add_reply(d, p->reply.headers.names[i], values[i]);
     }
 }
 
@@ -128,7 +128,7 @@ static void own_answer(struct dry *d)
 static enum fault run_hooks(struct dry *d, enum hook_kind kind, struct attempt *attempt)
 {
     struct exchange *x = d->x;
-    const struct hook_list *l = &x->route->hooks[kind];
+    const struct hook_list *l = &x->plan->hooks[kind];
     for (uint32_t i = 0; i < l->n; i++) {
         const struct feature *f = l->v[i].feature;
         void *slot = x->slots ? x->slots + l->v[i].slot : NULL;
@@ -144,7 +144,7 @@ static enum fault run_hooks(struct dry *d, enum hook_kind kind, struct attempt *
 static enum fault send_upstream(struct dry *d)
 {
     struct exchange *x = d->x;
-    const struct upstream *u = x->route->upstream;
+    const struct upstream *u = x->plan->upstream;
     struct attempt attempt = {.x = x};
     struct str endpoint = u->n_endpoints ? u->endpoints[0]->address : STR("");
     if (u->host.n)
@@ -153,8 +153,8 @@ static enum fault send_upstream(struct dry *d)
     enum fault f = run_hooks(d, ON_ACCESS, &attempt);
     if (f == FAULT_OK)
         f = hop_request(x);
-    if (f == FAULT_OK && x->route->rewrite)
-        f = rewrite_apply(x->route->rewrite, x->out, &x->arena, endpoint);
+    if (f == FAULT_OK && x->plan->rewrite)
+        f = rewrite_apply(x->plan->rewrite, x->out, &x->arena, endpoint);
     if (f == FAULT_OK)
         f = run_hooks(d, ON_SEND, &attempt);
     if (f == FAULT_OK)
@@ -171,7 +171,7 @@ static void go(struct dry *d)
     }
     if (out->fault == FAULT_OK)
         find_route(d);
-    if (out->fault == FAULT_OK && out->route->action == ROUTE_UPSTREAM)
+    if (out->fault == FAULT_OK && out->route->plan->action == ROUTE_UPSTREAM)
         out->fault = send_upstream(d);
     else if (out->fault == FAULT_OK)
         own_answer(d);

@@ -157,7 +157,7 @@ void check_unmade(struct check *c, const char *why)
 static enum fault tcp_made(const struct check *c, int fd)
 {
     char bytes[PROXY_HEADER_MAX];
-    enum proxy_out version = c->route->upstream->proxy_protocol;
+    enum proxy_out version = c->route->plan->upstream->proxy_protocol;
     if (version == PROXY_OUT_OFF || !c->conf->proxy_protocol)
         return FAULT_OK;
     size_t n = announce_self(version, bytes);
@@ -246,7 +246,7 @@ static void check_tick(struct timer *t)
 static void check_route_free(struct route *r)
 {
     pattern_free(((struct check_route *) (void *) r)->body);
-    upstream_unref(r->upstream);
+    upstream_unref(r->plan->upstream);
     mem_free(r);
 }
 
@@ -258,14 +258,17 @@ static struct route *check_route_new(struct upstream *u)
     c->settings.retry.tries = 1;
     c->settings.via = false;
     c->settings.buffer.size = 65536;
-    r->action = ROUTE_UPSTREAM;
+    r->plan = &c->plan;
     r->index = ROUTE_OTHER;
-    r->upstream = upstream_ref(u);
     r->name = STR("_health");
-    r->settings = &c->settings;
-    r->hooks = c->hooks;
-    r->feature_conf = c->feature_conf;
-    r->slots = c->slots;
+    c->plan = (struct plan){
+        .action = ROUTE_UPSTREAM,
+        .upstream = upstream_ref(u),
+        .settings = &c->settings,
+        .hooks = c->hooks,
+        .feature_conf = c->feature_conf,
+        .slots = c->slots,
+    };
     c->settings.response_limits = (struct h1_limits){
         .head = (uint32_t) c->settings.limits.response_head,
         .target = (uint32_t) c->settings.limits.target,
@@ -296,7 +299,7 @@ static void check_add(struct health_checks *h, struct route *r, struct endpoint 
     c->worker = h->worker;
     c->route = route_ref(r);
     c->endpoint = e;
-    c->conf = &r->upstream->health;
+    c->conf = &r->plan->upstream->health;
     c->watch = (struct watch){.fd = -1, .on_event = tcp_event};
     if (e->checked.by)
         take_over(c, e->checked.by);
@@ -367,7 +370,7 @@ static bool go_on(struct health_checks *h, const struct upstream *u)
     if (u->n_endpoints == 0)
         return true;
     const struct check *first = u->endpoints[0]->checked.by;
-    if (!first || first->route->upstream != u)
+    if (!first || first->route->plan->upstream != u)
         return false;
     for (uint32_t i = 0; i < u->n_endpoints; i++) {
         struct check *c = u->endpoints[i]->checked.by;

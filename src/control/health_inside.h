@@ -15,6 +15,7 @@
 /* A route of its own: no feature acts on checks. */
 struct check_route {
     struct route route; /* first */
+    struct plan plan;
     struct settings_conf settings;
     struct hook_list hooks[HOOK_KINDS];
     const void *feature_conf[FEATURE_MAX];

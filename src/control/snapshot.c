@@ -142,20 +142,12 @@ static struct router *build_router(struct build *b, const struct flat_routes *f,
     return r;
 }
 
-/* The route's upstream, and the breaker that stands before it. */
-void build_aim(struct route *r, struct upstream *u)
-{
-    r->upstream = upstream_ref(u);
-    r->breaker = upstream_breaker(u, r->name);
-}
-
 /* Gives each new route its upstream. */
 static void attach_upstreams(struct build *b, const struct flat_routes *f)
 {
     for (size_t i = 0; i < f->n; i++) {
-        struct route *r = b->routes[i];
-        if (r->action == ROUTE_UPSTREAM && !r->upstream)
-            build_aim(r, b->s->upstreams[f->v[i].upstream]);
+        if (f->v[i].action == ROUTE_UPSTREAM)
+            build_aim(b->routes[i], b->s->upstreams[f->v[i].upstream]);
     }
 }
 

@@ -36,7 +36,7 @@ static struct route *make_route(struct build *b, const struct flat_route *f, str
     if (old)
         build_shares_note(b, old);
     struct route *r = build_route(b, f);
-    if (r && r->action == ROUTE_UPSTREAM && !r->upstream)
+    if (r && f->action == ROUTE_UPSTREAM)
         build_aim(r, b->s->upstreams[f->upstream]);
     return r;
 }

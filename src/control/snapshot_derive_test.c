@@ -2,6 +2,8 @@
 /* A snapshot that follows another when one route is another: what is in it and what the two share.
  * That it routes as a built one does, random changes prove (router_change_test.c, and the story
  * admin_model through the API). */
+#include <malloc.h>
+
 #include "control/conf_file.h"
 #include "control/control_test.h"
 #include "control/snapshot.h"
@@ -79,7 +81,7 @@ static struct str route_of(const struct snapshot *s, const char *path)
     struct head h = {.method = STR("GET"), .method_id = METHOD_GET, .path = str_c(path)};
     enum fault f;
     struct str allow;
-    const struct route *r = snapshot_route(s, &h, &a, &f, &allow);
+    const struct route *r = snapshot_route(s, &h, &a, &f, &allow).route;
     arena_fini(&a);
     return r ? r->name : STR("none");
 }
@@ -100,9 +102,9 @@ static void one_route_is_new_and_the_rest_the_same(void **state)
     assert_null(s->gone);
     const struct route *r = snapshot_named(s, STR("a")), *was = snapshot_named(t.first, STR("a"));
     assert_ptr_not_equal(r, was);
-    assert_ptr_equal(r->upstream, s->upstreams[1]);
-    assert_true(str_eq(((const struct stamp_conf *) r->feature_conf[1])->text, STR("top")));
-    assert_true(str_eq(r->settings->meta.names[0], STR("k")));
+    assert_ptr_equal(r->plan->upstream, s->upstreams[1]);
+    assert_true(str_eq(((const struct stamp_conf *) r->plan->feature_conf[1])->text, STR("top")));
+    assert_true(str_eq(r->plan->settings->meta.names[0], STR("k")));
     assert_true(str_eq(route_of(s, "/c/x"), STR("a")));
     assert_true(str_eq(route_of(s, "/a/x"), STR("none")));
     assert_true(str_eq(route_of(t.first, "/a/x"), STR("a")));
@@ -119,7 +121,8 @@ static void a_route_comes_and_goes(void **state)
     assert_int_equal(more->n_routes, 3);
     assert_true(str_eq(route_of(more, "/a/n"), STR("n")));
     /* What routes have in common is there once. */
-    assert_ptr_equal(snapshot_named(more, STR("n"))->settings, more->fallback->settings);
+    assert_ptr_equal(snapshot_named(more, STR("n"))->plan->settings,
+                     more->fallback->plan->settings);
     struct snapshot *less = derived(more, "a", NULL, &errors);
     assert_non_null(less);
     snapshot_keep(less);
@@ -156,6 +159,26 @@ static void what_is_not_kept_leaves_no_trace(void **state)
     snapshot_free(s);
 }
 
+/* Routes that come one by one, as the admin API brings them, take no room for others. */
+static void what_comes_alone_takes_room_for_one(void **state)
+{
+    (void) state;
+    enum { MANY = 100 };
+    struct route *kept[MANY];
+    char *errors;
+    size_t before = mallinfo2().uordblks;
+    for (unsigned i = 0; i < MANY; i++) {
+        struct snapshot *s = derived(t.first, "", "{name: n, match: {path: /n}, to: o}", &errors);
+        assert_non_null(s);
+        kept[i] = route_ref(snapshot_named(s, STR("n")));
+        snapshot_free(s);
+    }
+    size_t each = (mallinfo2().uordblks - before) / MANY;
+    for (unsigned i = 0; i < MANY; i++)
+        route_unref(kept[i]);
+    assert_in_range(each, 0, 1000);
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, begin, end)
@@ -163,6 +186,7 @@ int main(void)
         CASE(one_route_is_new_and_the_rest_the_same),
         CASE(a_route_comes_and_goes),
         CASE(what_is_not_kept_leaves_no_trace),
+        CASE(what_comes_alone_takes_room_for_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

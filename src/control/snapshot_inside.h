@@ -24,13 +24,15 @@ struct build {
     const struct snapshot_inputs *in;
     struct conf_errors *errors;
     struct snapshot *s;
-    struct arena *arena;      /* of the snapshot */
-    struct map shares;        /* bytes of a source address -> struct feature_share, counted */
-    struct map route_shares;  /* bytes of a hash -> struct route_share, counted */
-    struct route **routes;    /* by place in the flat routes; one reference each */
-    struct map gone;          /* names of routes that only the predecessor has */
-    struct map old_upstreams; /* name -> struct upstream */
-    struct tls_client **tls;  /* of upstreams, by place in conf; one reference each */
+    struct arena *arena;       /* of the snapshot */
+    struct map shares;         /* bytes of a source address -> struct feature_share, counted */
+    struct map route_shares;   /* bytes of a hash -> struct route_share, counted */
+    struct map plans;          /* bytes of a struct plan_key -> struct built_plan, counted */
+    struct route_block *block; /* where the next route comes to lie; one reference; NULL: none */
+    struct route **routes;     /* by place in the flat routes; one reference each */
+    struct map gone;           /* names of routes that only the predecessor has */
+    struct map old_upstreams;  /* name -> struct upstream */
+    struct tls_client **tls;   /* of upstreams, by place in conf; one reference each */
     /* The last route that a share was found for, and that one; NULL: none yet. */
     const struct route_conf *last;
     struct route_share *last_share;
@@ -44,8 +46,8 @@ struct build {
 
 /* A snapshot that nothing is in yet, but for its base. */
 struct snapshot *snapshot_new(const struct snapshot_inputs *in, struct snapshot_base *base);
-/* Gives the route its upstream, when nothing can be refused any more. */
-void build_aim(struct route *r, struct upstream *u);
+/* Gives the route's plan its upstream if it has none yet, when nothing can be refused any more. */
+void build_aim(const struct route *r, struct upstream *u);
 /* The route of f, shared with the predecessor or new (then without its upstream); one reference.
  * NULL: said why. */
 struct route *build_route(struct build *b, const struct flat_route *f);

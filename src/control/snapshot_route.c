@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* snapshot_route.c: one route of a snapshot.
  * Invariants:
- * 1. A route is one piece of heap with all its texts, and holds one reference to each of its
- *    upstream and its share: it may outlive every snapshot (a tunnel, a successor).
+ * 1. A route holds its name and one reference to its plan, and that to its upstream and its share:
+ *    it may outlive every snapshot (a tunnel, a successor).
  * 2. content covers everything that a request can notice but the match, the upstream's settings
  *    too: equal content and name mean that the old route serves.
- * 3. upstream is set last, when nothing can be refused any more. */
+ * 3. A plan's upstream is set last, when nothing can be refused any more.
+ * 4. Routes of one build share a plan when they have one share and one upstream, rewrite nothing
+ *    and have no breaker of their own.
+ * 5. Routes of one build lie side by side in few blocks; the last one of a block to go frees it. */
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/panic.h"
@@ -33,13 +36,42 @@ struct route_share {
     uint32_t slots_bytes;
 };
 
-/* The heap piece of a route; texts lie behind it. */
-struct built_route {
-    struct route route; /* first: see route_free */
-    struct route_share *share;
+/* Routes side by side. */
+struct route_block {
+    _Atomic uint32_t refs; /* routes in it, and the build while it takes more */
+    uint32_t n, cap;
+    struct built_route *v;
 };
 
+struct built_route {
+    struct route route; /* first: see route_free */
+    struct route_block *block;
+};
+_Static_assert(sizeof(struct built_route) == 64, "a route is one cache line");
+
+/* The heap piece of a plan; texts lie behind it. Counted. */
+struct built_plan {
+    struct plan plan; /* first: see plan_of */
+    _Atomic uint32_t refs;
+    struct route_share *share; /* one reference */
+};
+
+/* What plans are known by while a snapshot is built. */
+struct plan_key {
+    const struct route_share *share;
+    uint64_t upstream; /* its place in conf */
+};
+
+static struct built_plan *plan_of(const struct route *r)
+{
+    return (struct built_plan *) (uintptr_t) r->plan;
+}
+
 /* ---- feature configurations ---------------------------------------------------------------- */
+
+/* Routes in a block: at first, for a change at run time makes one only; and at most (2 MiB). */
+#define BLOCK_LEAST 1u
+#define BLOCK_MOST 32768u
 
 static size_t aligned(size_t n)
 {
@@ -292,9 +324,94 @@ static struct route_share *route_share_of(struct build *b, const struct route_co
     return r;
 }
 
+/* ---- blocks -------------------------------------------------------------------------------- */
+
+static void route_block_unref(struct route_block *k)
+{
+    if (k && atomic_fetch_sub_explicit(&k->refs, 1, memory_order_acq_rel) == 1) {
+        mem_free(k->v);
+        mem_free(k);
+    }
+}
+
+/* ---- plans --------------------------------------------------------------------------------- */
+
+static void plan_unref(struct built_plan *p)
+{
+    if (atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    rewrite_free(p->plan.rewrite);
+    if (p->plan.upstream)
+        upstream_unref(p->plan.upstream);
+    route_share_unref(p->share);
+    mem_free(p);
+}
+
+static struct built_plan *plan_ref(struct built_plan *p)
+{
+    atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
+    return p;
+}
+
+/* Takes rewrite. */
+static struct built_plan *plan_new(const struct flat_route *f, struct route_share *share,
+                                   struct rewrite *rewrite)
+{
+    const struct route_conf *c = f->conf;
+    size_t room = schema_copy_size(&redirect_schema, &c->redirect) +
+                  schema_copy_size(&reply_schema, &c->reply);
+    struct built_plan *p = mem_new_aligned(aligned(sizeof *p) + room, 64);
+    char *texts = (char *) p + aligned(sizeof *p);
+    atomic_store_explicit(&p->refs, 1, memory_order_relaxed);
+    p->share = share;
+    atomic_fetch_add_explicit(&share->refs, 1, memory_order_relaxed);
+    p->plan = (struct plan){
+        .action = (uint8_t) f->action,
+        .rewrite = rewrite,
+        .settings = &share->settings,
+        .hooks = share->hooks,
+        .feature_conf = share->feature_conf,
+        .slots = share->slots,
+        .slots_bytes = share->slots_bytes,
+        .handler = f->action == ROUTE_HANDLER ? c->handler : NULL,
+        .handler_arg = c->handler_arg,
+    };
+    texts = schema_copy(&redirect_schema, &p->plan.redirect, &c->redirect, texts);
+    schema_copy(&reply_schema, &p->plan.reply, &c->reply, texts);
+    return p;
+}
+
+/* The plan of a route, one reference. Takes rewrite. */
+static struct built_plan *plan_for(struct build *b, const struct flat_route *f,
+                                   struct route_share *share, struct rewrite *rewrite)
+{
+    const struct upstream_conf *u = b->conf->upstreams.items;
+    bool shared =
+        f->action == ROUTE_UPSTREAM && !rewrite && u[f->upstream].breaker.scope != BREAKER_ROUTE;
+    if (!shared)
+        return plan_new(f, share, rewrite);
+    struct plan_key key = {share, f->upstream};
+    struct str bytes = str_of((const char *) &key, sizeof key);
+    struct built_plan *p = map_get(&b->plans, bytes);
+    if (!p) {
+        p = plan_new(f, share, NULL);
+        map_set(&b->plans, bytes, p);
+    }
+    return plan_ref(p);
+}
+
+void build_aim(const struct route *r, struct upstream *u)
+{
+    struct plan *p = &plan_of(r)->plan;
+    if (p->upstream)
+        return;
+    p->upstream = upstream_ref(u);
+    p->breaker = upstream_breaker(u, r->name);
+}
+
 void build_shares_note(struct build *b, const struct route *r)
 {
-    struct route_share *share = ((const struct built_route *) r)->share;
+    struct route_share *share = plan_of(r)->share;
     struct str key = str_of((const char *) &share->hash, sizeof share->hash);
     if (map_get(&b->route_shares, key))
         return;
@@ -310,6 +427,10 @@ void build_shares_drop(struct build *b)
     while (map_next(&b->route_shares, &at, &key, &share))
         route_share_unref(share);
     map_fini(&b->route_shares);
+    for (at = 0; map_next(&b->plans, &at, &key, &share);)
+        plan_unref(share);
+    map_fini(&b->plans);
+    route_block_unref(b->block);
     for (at = 0; map_next(&b->shares, &at, &key, &share);)
         share_unref(share);
     map_fini(&b->shares);
@@ -319,12 +440,27 @@ void build_shares_drop(struct build *b)
 
 static void route_free(struct route *r)
 {
-    struct built_route *br = (struct built_route *) r;
-    rewrite_free(r->rewrite);
-    if (r->upstream)
-        upstream_unref(r->upstream);
-    route_share_unref(br->share);
-    mem_free(br);
+    plan_unref(plan_of(r));
+    mem_free((void *) r->name.p);
+    route_block_unref(((struct built_route *) r)->block);
+}
+
+/* Room for one route, zeroed. The more routes a build makes, the larger its blocks. */
+static struct built_route *take_room(struct build *b)
+{
+    struct route_block *k = b->block;
+    if (!k || k->n == k->cap) {
+        uint32_t cap = !k ? BLOCK_LEAST : k->cap < BLOCK_MOST ? k->cap * 4 : k->cap;
+        route_block_unref(k);
+        k = b->block = mem_new(sizeof *k);
+        k->cap = MEM_WATCHED ? 1 : cap;
+        k->v = mem_new_large(k->cap * sizeof *k->v);
+        atomic_store_explicit(&k->refs, 1, memory_order_relaxed);
+    }
+    struct built_route *r = &k->v[k->n++];
+    atomic_fetch_add_explicit(&k->refs, 1, memory_order_relaxed);
+    *r = (struct built_route){.block = k};
+    return r;
 }
 
 /* Most routes rewrite nothing, or as the one before. */
@@ -356,41 +492,18 @@ static uint64_t content_of(struct build *b, const struct flat_route *f, uint64_t
     return h;
 }
 
-/* Copies what the route says itself; room is behind the struct. */
-static void fill(struct route *r, const struct flat_route *f, char *room)
+/* Takes plan. */
+static struct route *route_new(struct build *b, const struct flat_route *f, struct built_plan *plan)
 {
-    const struct route_conf *c = f->conf;
-    memcpy(room, f->name.p, f->name.n);
-    r->name = str_of(room, f->name.n);
-    r->plain_name = json_plain(r->name);
-    room += aligned(f->name.n + 1);
-    room = schema_copy(&redirect_schema, &r->redirect, &c->redirect, room);
-    schema_copy(&reply_schema, &r->reply, &c->reply, room);
-    r->action = (uint8_t) f->action;
-    r->handler = f->action == ROUTE_HANDLER ? c->handler : NULL;
-    r->handler_arg = c->handler_arg;
-    r->pos = c->pos;
-    r->pos.file = NULL;
-}
-
-static struct route *route_new(const struct flat_route *f, struct route_share *share)
-{
-    const struct route_conf *c = f->conf;
-    size_t room = aligned(f->name.n + 1) + schema_copy_size(&redirect_schema, &c->redirect) +
-                  schema_copy_size(&reply_schema, &c->reply);
-    struct built_route *br = mem_new_aligned(aligned(sizeof *br) + room, 64);
-    struct route *r = &br->route;
+    struct route *r = &take_room(b)->route;
     atomic_store_explicit(&r->refs, 1, memory_order_relaxed);
-    r->free = route_free;
-    fill(r, f, (char *) br + aligned(sizeof *br));
     atomic_store_explicit(&r->index, ROUTE_UNUSED, memory_order_relaxed);
-    br->share = share;
-    atomic_fetch_add_explicit(&share->refs, 1, memory_order_relaxed);
-    r->settings = &share->settings;
-    r->hooks = share->hooks;
-    r->feature_conf = share->feature_conf;
-    r->slots = share->slots;
-    r->slots_bytes = share->slots_bytes;
+    r->plan = &plan->plan;
+    r->name = mem_str(f->name);
+    r->plain_name = json_plain(r->name);
+    r->tag = route_tag(r->name);
+    r->line = f->conf->pos.line;
+    r->free = route_free;
     return r;
 }
 
@@ -408,7 +521,7 @@ struct route *build_route(struct build *b, const struct flat_route *f)
     struct route_share *share = route_share_of(b, f->conf);
     uint64_t content = content_of(b, f, share->hash);
     struct route *old = old_route(b, f->name);
-    if (old && old->content == content && old->action == f->action)
+    if (old && old->content == content && old->plan->action == f->action)
         return route_ref(old);
     char *why;
     struct rewrite *rewrite = rewrite_new(&f->conf->rewrite, &why);
@@ -417,8 +530,7 @@ struct route *build_route(struct build *b, const struct flat_route *f)
         mem_free(why);
         return NULL;
     }
-    struct route *r = route_new(f, share);
-    r->rewrite = rewrite;
+    struct route *r = route_new(b, f, plan_for(b, f, share, rewrite));
     r->content = content;
     return r;
 }

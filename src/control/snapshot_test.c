@@ -79,16 +79,16 @@ static void fills_a_snapshot(void **state)
     assert_true(s->memory_limit > 0);
     assert_int_equal(s->n_routes, 3);
     const struct route *a = named(s, "/a/*"), *r = named(s, "h.com/r"), *last = named(s, "last");
-    assert_int_equal(a->action, ROUTE_UPSTREAM);
-    assert_true(str_eq(a->upstream->name, STR("o")));
-    assert_int_equal(a->settings->response_limits.head, 8192);
-    assert_int_equal(a->settings->buffer.size, 1u << 20);
-    assert_int_equal(a->settings->meta.n, 1);
-    assert_true(str_eq(a->settings->via_line, STR("Via: 1.1 weir\r\n")));
-    assert_int_equal(r->action, ROUTE_REDIRECT);
-    assert_true(str_eq(r->redirect.to, STR("/new")));
-    assert_true(str_eq(last->reply.body, STR("no")));
-    assert_int_equal(last->settings->buffer.size, 64u << 10);
+    assert_int_equal(a->plan->action, ROUTE_UPSTREAM);
+    assert_true(str_eq(a->plan->upstream->name, STR("o")));
+    assert_int_equal(a->plan->settings->response_limits.head, 8192);
+    assert_int_equal(a->plan->settings->buffer.size, 1u << 20);
+    assert_int_equal(a->plan->settings->meta.n, 1);
+    assert_true(str_eq(a->plan->settings->via_line, STR("Via: 1.1 weir\r\n")));
+    assert_int_equal(r->plan->action, ROUTE_REDIRECT);
+    assert_true(str_eq(r->plan->redirect.to, STR("/new")));
+    assert_true(str_eq(last->plan->reply.body, STR("no")));
+    assert_int_equal(last->plan->settings->buffer.size, 64u << 10);
     assert_int_equal(a->index, ROUTE_UNUSED); /* numbered by its first request */
     assert_true(str_eq(s->fallback->name, STR("_none")));
     snapshot_free(s);
@@ -103,27 +103,27 @@ static void lists_active_hooks(void **state)
                                   "  - {name: off, to: o}\n",
                                NULL);
     const struct route *on = named(s, "on"), *off = named(s, "off"), *part = named(s, "part");
-    assert_int_equal(on->hooks[ON_ACCESS].n, 1);
-    assert_int_equal(on->hooks[ON_ACCESS].v[0].slot, on->slots[1]);
-    assert_int_equal(off->hooks[ON_ACCESS].n, 0);
+    assert_int_equal(on->plan->hooks[ON_ACCESS].n, 1);
+    assert_int_equal(on->plan->hooks[ON_ACCESS].v[0].slot, on->plan->slots[1]);
+    assert_int_equal(off->plan->hooks[ON_ACCESS].n, 0);
     /* Response hooks run in reverse. */
-    assert_int_equal(on->hooks[ON_RESPONSE_HEAD].n, 2);
-    assert_int_equal(on->hooks[ON_RESPONSE_HEAD].v[0].slot, on->slots[1]);
-    assert_int_equal(on->hooks[ON_RESPONSE_HEAD].v[1].slot, on->slots[0]);
-    assert_int_equal(off->hooks[ON_FINISH].n, 1);
+    assert_int_equal(on->plan->hooks[ON_RESPONSE_HEAD].n, 2);
+    assert_int_equal(on->plan->hooks[ON_RESPONSE_HEAD].v[0].slot, on->plan->slots[1]);
+    assert_int_equal(on->plan->hooks[ON_RESPONSE_HEAD].v[1].slot, on->plan->slots[0]);
+    assert_int_equal(off->plan->hooks[ON_FINISH].n, 1);
     /* A hook that would do nothing there is not called. */
-    assert_int_equal(part->hooks[ON_ACCESS].n, 1);
-    assert_int_equal(part->hooks[ON_RESPONSE_HEAD].n, 1);
-    assert_ptr_equal(part->hooks[ON_RESPONSE_HEAD].v[0].feature,
-                     off->hooks[ON_FINISH].v[0].feature);
-    assert_int_equal(on->slots[0], 0);
-    assert_int_equal(on->slots[1], 16);
-    assert_int_equal(on->slots_bytes, 48);
-    assert_int_equal(off->slots_bytes, 16);
-    const struct stamp_conf *c = on->feature_conf[1];
+    assert_int_equal(part->plan->hooks[ON_ACCESS].n, 1);
+    assert_int_equal(part->plan->hooks[ON_RESPONSE_HEAD].n, 1);
+    assert_ptr_equal(part->plan->hooks[ON_RESPONSE_HEAD].v[0].feature,
+                     off->plan->hooks[ON_FINISH].v[0].feature);
+    assert_int_equal(on->plan->slots[0], 0);
+    assert_int_equal(on->plan->slots[1], 16);
+    assert_int_equal(on->plan->slots_bytes, 48);
+    assert_int_equal(off->plan->slots_bytes, 16);
+    const struct stamp_conf *c = on->plan->feature_conf[1];
     assert_true(str_eq(c->text, STR("t")));
-    assert_non_null(off->feature_conf[1]);
-    assert_ptr_equal(off->feature_conf[0], on->feature_conf[0]);
+    assert_non_null(off->plan->feature_conf[1]);
+    assert_ptr_equal(off->plan->feature_conf[0], on->plan->feature_conf[0]);
     snapshot_free(s);
 }
 
@@ -154,11 +154,39 @@ static void shares_what_is_equal(void **state)
     snapshot_free(one);
     assert_ptr_not_equal(three->upstreams[0], two->upstreams[0]);
     assert_ptr_not_equal(named(three, "a"), named(two, "a"));
-    assert_ptr_equal(named(three, "a")->upstream, three->upstreams[0]);
+    assert_ptr_equal(named(three, "a")->plan->upstream, three->upstreams[0]);
     assert_ptr_equal(named(three, "b"), named(two, "b"));
     snapshot_free(two);
-    assert_true(str_eq(named(three, "b")->upstream->name, STR("p")));
+    assert_true(str_eq(named(three, "b")->plan->upstream->name, STR("p")));
     snapshot_free(three);
+}
+
+static void routes_that_do_the_same_have_one_plan(void **state)
+{
+    struct snapshot *s = build(*state,
+                               "upstreams: {o: 127.0.0.1:9000, p: 127.0.0.1:9001,\n"
+                               "  q: {endpoints: [127.0.0.1:9002], breaker: {scope: route}}}\n"
+                               "routes:\n"
+                               "  - {name: a, match: /a, to: o}\n"
+                               "  - {name: b, match: /b, to: o}\n"
+                               "  - {name: other, match: /c, to: p}\n"
+                               "  - {name: slow, match: /d, to: o, timeouts: {exchange: 2s}}\n"
+                               "  - {name: cut, match: /e/*, to: o, rewrite: {strip_prefix: /e}}\n"
+                               "  - {name: q1, match: /q1, to: q}\n"
+                               "  - {name: q2, match: /q2, to: q}\n",
+                               NULL);
+    const struct plan *plan = named(s, "a")->plan;
+    assert_ptr_equal(named(s, "b")->plan, plan);
+    assert_ptr_equal(plan->upstream, s->upstreams[0]);
+    assert_ptr_equal(named(s, "other")->plan->upstream, s->upstreams[1]);
+    assert_true(named(s, "slow")->plan->settings->timeouts.exchange == 2 * USEC_PER_SEC);
+    assert_true(plan->settings->timeouts.exchange == 0);
+    assert_ptr_not_equal(named(s, "cut")->plan, plan);
+    assert_non_null(named(s, "cut")->plan->rewrite);
+    assert_null(plan->rewrite);
+    assert_non_null(named(s, "q1")->plan->breaker);
+    assert_ptr_not_equal(named(s, "q1")->plan->breaker, named(s, "q2")->plan->breaker);
+    snapshot_free(s);
 }
 
 static void a_route_outlives_its_snapshot(void **state)
@@ -167,10 +195,10 @@ static void a_route_outlives_its_snapshot(void **state)
         build(*state, UP "routes: [{name: a, to: o, meta: {k: v}, stamp: {text: t}}]\n", NULL);
     struct route *r = route_ref(named(s, "a"));
     snapshot_free(s);
-    const struct stamp_conf *c = r->feature_conf[1];
+    const struct stamp_conf *c = r->plan->feature_conf[1];
     assert_true(str_eq(c->text, STR("t")));
-    assert_true(str_eq(r->upstream->name, STR("o")));
-    assert_true(str_eq(r->settings->meta.names[0], STR("k")));
+    assert_true(str_eq(r->plan->upstream->name, STR("o")));
+    assert_true(str_eq(r->plan->settings->meta.names[0], STR("k")));
     route_unref(r);
 }
 
@@ -235,10 +263,10 @@ static void c_code_fills_structs(void **state)
     if (!s)
         fail_msg("refused: %s", errors);
     assert_int_equal(s->n_listeners, 0);
-    assert_int_equal(named(s, "/x/*")->action, ROUTE_HANDLER);
-    assert_ptr_equal(named(s, "/x/*")->handler, greet);
-    assert_int_equal(named(s, "/x/*")->hooks[ON_ACCESS].n, 1);
-    assert_int_equal(named(s, "all")->hooks[ON_ACCESS].n, 0);
+    assert_int_equal(named(s, "/x/*")->plan->action, ROUTE_HANDLER);
+    assert_ptr_equal(named(s, "/x/*")->plan->handler, greet);
+    assert_int_equal(named(s, "/x/*")->plan->hooks[ON_ACCESS].n, 1);
+    assert_int_equal(named(s, "all")->plan->hooks[ON_ACCESS].n, 0);
     snapshot_free(s);
     routes[0].match.path = STR("x*");
     routes[1].to = STR("nowhere");
@@ -297,6 +325,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(fills_a_snapshot, make_world, end_world),
         cmocka_unit_test_setup_teardown(lists_active_hooks, make_world, end_world),
         cmocka_unit_test_setup_teardown(shares_what_is_equal, make_world, end_world),
+        cmocka_unit_test_setup_teardown(routes_that_do_the_same_have_one_plan, make_world,
+                                        end_world),
         cmocka_unit_test_setup_teardown(a_route_outlives_its_snapshot, make_world, end_world),
         cmocka_unit_test_setup_teardown(a_thousand_loads_hold_what_ten_do, make_world, end_world),
         cmocka_unit_test_setup_teardown(c_code_fills_structs, make_world, end_world),

@@ -152,7 +152,7 @@ static char *put_request(char *at, const struct exchange *x, bool query)
 static char *put_outcome(char *at, const struct exchange *x)
 {
     const struct attempt *a = x->attempt;
-    const struct upstream *u = x->route->upstream;
+    const struct upstream *u = x->plan->upstream;
     const struct endpoint *e = a ? a->endpoint : NULL;
     NAME(at, ",\"route\":", x->route->name, x->route->plain_name);
     if (u)
@@ -221,7 +221,7 @@ static char *put_meta(char *at, const struct schema_map *meta)
 size_t access_log_line(char *line, const struct exchange *x, void *worker)
 {
     struct log_worker *w = worker;
-    const struct access_log_conf *conf = x->route->feature_conf[FEATURE_ACCESS_LOG];
+    const struct access_log_conf *conf = x->plan->feature_conf[FEATURE_ACCESS_LOG];
     char *at = JSON_LIT(line, "{\"time\":\"");
     at = put_time(at, w, x->started_wall);
     at = put_request(at, x, !conf || conf->query);
@@ -231,8 +231,8 @@ size_t access_log_line(char *line, const struct exchange *x, void *worker)
         PLAIN(at, ",\"request_id\":", x->request_id);
     if (x->identity.n)
         TEXT(at, ",\"identity\":", x->identity, ROOM_NAME);
-    if (x->route->settings->meta.n)
-        at = put_meta(at, &x->route->settings->meta);
+    if (x->plan->settings->meta.n)
+        at = put_meta(at, &x->plan->settings->meta);
     at = JSON_LIT(at, "}\n");
     return (size_t) (at - line);
 }

@@ -74,7 +74,7 @@ static void fill(struct test *t)
     t->endpoint->address = STR("127.0.0.1:9000");
     t->upstream.plain_name = t->endpoint->plain_address = true;
     t->attempt = (struct attempt){.endpoint = t->endpoint, .reused = true, .connected = 1};
-    t->k.route.upstream = &t->upstream;
+    t->k.plan.upstream = &t->upstream;
     t->k.settings.meta = (struct schema_map){names, values, 1};
     x->attempt = &t->attempt;
     x->n_attempts = 2;

@@ -30,7 +30,7 @@ static bool put(struct exchange *x, struct str name, struct str value)
 static enum hook on_send(struct exchange *x, void *slot, struct attempt *a)
 {
     (void) slot, (void) a;
-    const struct client_certificate_conf *conf = x->route->feature_conf[FEATURE_CLIENT_CERTIFICATE];
+    const struct client_certificate_conf *conf = x->plan->feature_conf[FEATURE_CLIENT_CERTIFICATE];
     struct tls_info info;
     if (!x->identity.n || !x->session || !conn_tls_info(&x->session->conn, &info) || !info.verified)
         return HOOK_PASS;

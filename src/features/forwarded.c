@@ -175,7 +175,7 @@ static enum hook on_send(struct exchange *x, void *slot, struct attempt *a)
 {
     (void) slot;
     (void) a;
-    const struct forwarded_conf *conf = x->route->feature_conf[FEATURE_FORWARDED];
+    const struct forwarded_conf *conf = x->plan->feature_conf[FEATURE_FORWARDED];
     bool keep = x->peer_trusted && conf->policy == FORWARDED_APPEND;
     /* With nothing kept, a trusted peer's own address would hide the client's: say the derived. */
     const struct ip *from = keep ? &x->peer_ip : &x->client_ip;

@@ -158,7 +158,7 @@ static bool active(const void *route_conf)
 
 static struct str meta_value(const struct route *route, struct str key)
 {
-    const struct schema_map *meta = &route->settings->meta;
+    const struct schema_map *meta = &route->plan->settings->meta;
     const struct str *values = meta->items;
     for (size_t i = 0; i < meta->n; i++) {
         if (str_eq(meta->names[i], key))
@@ -239,7 +239,7 @@ static bool apply(struct exchange *x, const struct header_rules *rules, struct f
 
 static enum hook run(struct exchange *x, uint32_t number, struct fields *f)
 {
-    const struct headers_conf *conf = x->route->feature_conf[number];
+    const struct headers_conf *conf = x->plan->feature_conf[number];
     if (apply(x, conf->rules, f))
         return HOOK_PASS;
     exchange_fail(x, FAULT_MEMORY);
@@ -263,7 +263,7 @@ static enum hook on_response_head(struct exchange *x, void *slot)
  * say otherwise. */
 static enum hook clean(struct exchange *x, uint32_t number, struct fields *trailers)
 {
-    const struct headers_conf *conf = x->route->feature_conf[number];
+    const struct headers_conf *conf = x->plan->feature_conf[number];
     const struct header_rules *rules = conf->rules;
     for (uint32_t i = 0; i < rules->n_remove; i++)
         fields_remove_alias(trailers, rules->remove[i]);

@@ -40,7 +40,9 @@ static void on_finish(struct exchange *x, void *slot)
     if (!x->session) /* what Weir asks for by itself is no request to a route */
         return;
     struct stats *stats = x->worker->stats;
-    uint32_t index = atomic_load_explicit(&x->route->index, memory_order_relaxed);
+    uint32_t index = ROUTE_OTHER;
+    if (!route_names_none(stats->names, x->route_tag))
+        index = atomic_load_explicit(&x->route->index, memory_order_relaxed);
     struct route_stats *r = atomic_load_explicit(&stats->routes[index], memory_order_relaxed);
     if (__builtin_expect(!r, 0))
         r = stats_route_first(stats, x->route);

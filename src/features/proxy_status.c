@@ -10,7 +10,7 @@ static enum hook on_response_head(struct exchange *x, void *slot)
     (void) slot;
     if (!x->from_weir || x->fault == FAULT_OK)
         return HOOK_PASS;
-    const struct proxy_status_conf *conf = x->route->feature_conf[FEATURE_PROXY_STATUS];
+    const struct proxy_status_conf *conf = x->plan->feature_conf[FEATURE_PROXY_STATUS];
     const struct fault_row *row = fault_row(x->fault);
     bool typed = row->proxy_status[0] != '\0';
     struct str parts[] = {

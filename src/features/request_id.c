@@ -83,7 +83,7 @@ static struct str offered(const struct exchange *x, const struct request_id_conf
 static enum hook on_access(struct exchange *x, void *slot)
 {
     (void) slot;
-    const struct request_id_conf *conf = x->route->feature_conf[FEATURE_REQUEST_ID];
+    const struct request_id_conf *conf = x->plan->feature_conf[FEATURE_REQUEST_ID];
     struct str kept = offered(x, conf);
     size_t n = kept.n ? kept.n : REQUEST_ID_MADE;
     char *at = arena_alloc(&x->arena, conf->header.n + 2 + n + 2);
@@ -116,7 +116,7 @@ static bool own_line(const struct request_id_conf *conf, struct str id, struct f
 /* Puts the id into f under the configured name, whatever stood there. */
 static enum hook put(struct exchange *x, struct fields *f)
 {
-    const struct request_id_conf *conf = x->route->feature_conf[FEATURE_REQUEST_ID];
+    const struct request_id_conf *conf = x->plan->feature_conf[FEATURE_REQUEST_ID];
     if (x->request_id.n == 0 || own_line(conf, x->request_id, f))
         return HOOK_PASS;
     exchange_fail(x, FAULT_MEMORY);
@@ -133,7 +133,7 @@ static enum hook on_send(struct exchange *x, void *slot, struct attempt *a)
 static enum hook on_response_head(struct exchange *x, void *slot)
 {
     (void) slot;
-    const struct request_id_conf *conf = x->route->feature_conf[FEATURE_REQUEST_ID];
+    const struct request_id_conf *conf = x->plan->feature_conf[FEATURE_REQUEST_ID];
     return conf->respond ? put(x, &x->response->fields) : HOOK_PASS;
 }
 
@@ -142,7 +142,7 @@ static enum hook on_trailers(struct exchange *x, void *slot, enum direction dir,
                              struct fields *trailers)
 {
     (void) slot;
-    const struct request_id_conf *conf = x->route->feature_conf[FEATURE_REQUEST_ID];
+    const struct request_id_conf *conf = x->plan->feature_conf[FEATURE_REQUEST_ID];
     if (dir == DIR_REQUEST || conf->respond)
         fields_remove_alias(trailers, conf->header);
     return HOOK_PASS;

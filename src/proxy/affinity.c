@@ -56,7 +56,7 @@ static struct str parameter_of(struct str query, struct str name)
 
 uint64_t affinity_hash(struct exchange *x)
 {
-    const struct upstream *u = x->route->upstream;
+    const struct upstream *u = x->plan->upstream;
     const struct field *field;
     struct str key = STR("");
     switch (u->key) {
@@ -98,7 +98,7 @@ static bool id_read(struct str text, uint64_t *id)
 
 struct endpoint *affinity_sticky(struct exchange *x, const struct pick *p)
 {
-    const struct upstream *u = x->route->upstream;
+    const struct upstream *u = x->plan->upstream;
     uint64_t id;
     struct str text = cookie_of(x, u->balance_conf.sticky);
     struct endpoint *e = id_read(text, &id) ? upstream_by_id(u, id) : NULL;
@@ -109,7 +109,7 @@ struct endpoint *affinity_sticky(struct exchange *x, const struct pick *p)
 
 static __attribute__((noinline)) enum fault set_cookie(struct exchange *x)
 {
-    const struct upstream *u = x->route->upstream;
+    const struct upstream *u = x->plan->upstream;
     char id[ID_CHARS + 1];
     snprintf(id, sizeof id, "%016" PRIx64, x->attempt->endpoint->id);
     if (str_eq(cookie_of(x, u->balance_conf.sticky), str_c(id)))
@@ -123,7 +123,7 @@ static __attribute__((noinline)) enum fault set_cookie(struct exchange *x)
 
 enum fault affinity_response(struct exchange *x)
 {
-    const struct upstream *u = x->route->upstream;
+    const struct upstream *u = x->plan->upstream;
     struct str name = u->balance_conf.weight_header;
     if (name.n) {
         const struct field *f = fields_get(&x->response->fields, name);

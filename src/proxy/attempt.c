@@ -61,7 +61,7 @@ enum fault attempt_begin(struct exchange *x)
     a->wait.ready = link_ready;
     x->attempt = a;
     x->n_attempts++;
-    a->in_progress = &x->route->upstream->run->workers[x->worker->index].active;
+    a->in_progress = &x->plan->upstream->run->workers[x->worker->index].active;
     counter_add(a->in_progress, 1);
     return FAULT_OK;
 }
@@ -105,7 +105,7 @@ static enum acquire ask_pool(struct attempt *a)
 {
     struct exchange *x = a->x;
     a->wait.must_peek = !method_idempotent(x->in->method_id);
-    enum proxy_out version = x->route->upstream->proxy_protocol;
+    enum proxy_out version = x->plan->upstream->proxy_protocol;
     if (version && x->announce != ANNOUNCE_NOTHING)
         a->fault = announce_client(x, version, &a->wait.announce);
     if (a->fault != FAULT_OK)
@@ -143,7 +143,7 @@ static enum step_verdict attempt_connect(struct attempt *a)
     if (needs_h1(a)) {
         a->wait.want_h1 = true;
         enum step_verdict v = other_link(a);
-        bool may = x->route->upstream->protocol != PROTOCOL_H2;
+        bool may = x->plan->upstream->protocol != PROTOCOL_H2;
         return may ? v : failed(a, FAULT_UP_NO_WEBSOCKET);
     }
     a->reused = a->link->requests > 1;
@@ -162,14 +162,14 @@ static enum step_verdict attempt_connect(struct attempt *a)
 /* The Host that a route's `rewrite: {host: upstream}` asks for. */
 static struct str upstream_host(const struct exchange *x, const struct attempt *a)
 {
-    const struct upstream *u = x->route->upstream;
+    const struct upstream *u = x->plan->upstream;
     return u->host.n ? u->host : a->endpoint->address;
 }
 
 /* The milliseconds that are left of the whole, for the endpoint to know. */
 static __attribute__((noinline)) enum fault tell_deadline(struct exchange *x)
 {
-    const struct settings_conf *c = x->route->settings;
+    const struct settings_conf *c = x->plan->settings;
     usec_t gone = x->now - x->started;
     if (c->timeouts.exchange <= gone)
         return FAULT_OK;
@@ -196,9 +196,9 @@ static enum step_verdict attempt_send_head(struct attempt *a)
     if (f == FAULT_OK && !x->out->authority.n)
         x->out->authority =
             a->endpoint->text.form == ADDR_UNIX ? STR("localhost") : a->endpoint->address;
-    if (f == FAULT_OK && x->route->rewrite)
-        f = rewrite_apply(x->route->rewrite, x->out, &x->arena, upstream_host(x, a));
-    if (f == FAULT_OK && x->route->settings->retry.deadline_header.n)
+    if (f == FAULT_OK && x->plan->rewrite)
+        f = rewrite_apply(x->plan->rewrite, x->out, &x->arena, upstream_host(x, a));
+    if (f == FAULT_OK && x->plan->settings->retry.deadline_header.n)
         f = tell_deadline(x);
     if (f == FAULT_OK && hooks_attempt(x, ON_SEND, a) != HOOK_PASS)
         f = x->pending ? x->pending : FAULT_HOOK;
@@ -314,7 +314,7 @@ void attempt_end(struct attempt *a, bool keep, enum fault f)
     pool_cancel(&a->wait);
     counter_sub(a->in_progress, 1);
     if (a->counted_retry)
-        atomic_fetch_sub_explicit(&x->route->upstream->run->retrying, 1, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&x->plan->upstream->run->retrying, 1, memory_order_relaxed);
     if (a->leg) {
         bool may_keep = keep && x->response && x->response->keep_alive;
         bool orderly = (keep && !may_keep) || (x->step == STEP_TUNNEL && a->fault == FAULT_OK);
@@ -327,6 +327,6 @@ void attempt_end(struct attempt *a, bool keep, enum fault f)
         attempt_leave(a);
     if (a->turn.upstream)
         turn_leave(&a->turn, &x->worker->upstream);
-    if (x->route->hooks[ON_ATTEMPT_END].n && a->endpoint)
+    if (x->plan->hooks[ON_ATTEMPT_END].n && a->endpoint)
         hooks_attempt(x, ON_ATTEMPT_END, a);
 }

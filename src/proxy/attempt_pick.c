@@ -32,7 +32,7 @@ static bool unprocessed(const struct attempt *a)
 static struct endpoint *same_again(struct attempt *a)
 {
     const struct attempt *p = a->prev;
-    if (unprocessed(p) && unprocessed(p->prev) && a->x->route->upstream->n_endpoints > 1)
+    if (unprocessed(p) && unprocessed(p->prev) && a->x->plan->upstream->n_endpoints > 1)
         return NULL;
     if (!unprocessed(p) && (!p || !stale(p) || p->wait.want_fresh))
         return NULL;
@@ -44,7 +44,7 @@ static struct endpoint *same_again(struct attempt *a)
 static bool pass_breaker(struct attempt *a, struct breaker *b)
 {
     struct exchange *x = a->x;
-    if (!breaker_ask(b, &x->route->upstream->breaker, x->now, &a->ticket))
+    if (!breaker_ask(b, &x->plan->upstream->breaker, x->now, &a->ticket))
         return false;
     a->breaker = b;
     return true;
@@ -53,8 +53,8 @@ static bool pass_breaker(struct attempt *a, struct breaker *b)
 bool attempt_accepted(struct attempt *a, bool *refused)
 {
     struct exchange *x = a->x;
-    const struct breaker_conf *c = &x->route->upstream->breaker;
-    if (x->route->hooks[ON_PICK].n && hooks_attempt(x, ON_PICK, a) != HOOK_PASS)
+    const struct breaker_conf *c = &x->plan->upstream->breaker;
+    if (x->plan->hooks[ON_PICK].n && hooks_attempt(x, ON_PICK, a) != HOOK_PASS)
         return false;
     if (__builtin_expect(!c->enabled || c->scope != BREAKER_ENDPOINT, 1))
         return true;
@@ -70,13 +70,13 @@ void attempt_tried(const struct attempt *a, struct pick *pick, struct endpoint *
         if (p->endpoint)
             tried[pick->n_tried++] = p->endpoint;
     }
-    if (a->x->route->upstream->key != KEY_NONE)
+    if (a->x->plan->upstream->key != KEY_NONE)
         pick->hash = affinity_hash(a->x);
 }
 
 struct endpoint *attempt_balance(const struct attempt *a, const struct pick *pick)
 {
-    struct upstream *u = a->x->route->upstream;
+    struct upstream *u = a->x->plan->upstream;
     return u->balance->pick(u->balance_state, u, pick);
 }
 
@@ -85,14 +85,14 @@ static __attribute__((noinline)) enum fault ask_balancer(struct attempt *a)
 {
     struct pick pick = {.worker = a->x->worker->index, .now = a->x->now};
     a->endpoint = attempt_balance(a, &pick);
-    return a->endpoint ? FAULT_OK : attempt_nobody(a->x->route->upstream);
+    return a->endpoint ? FAULT_OK : attempt_nobody(a->x->plan->upstream);
 }
 
 /* The choice by cookie or by the balancer, until nobody objects. */
 static enum fault ask_all(struct attempt *a)
 {
     struct exchange *x = a->x;
-    struct upstream *u = x->route->upstream;
+    struct upstream *u = x->plan->upstream;
     struct endpoint *tried[2 * ATTEMPTS_MAX];
     struct pick pick = {.worker = x->worker->index, .now = x->now};
     attempt_tried(a, &pick, tried);
@@ -124,13 +124,13 @@ static enum fault choose(struct attempt *a)
         return FAULT_OK;
     }
     struct endpoint *same = same_again(a);
-    if (same && x->route->upstream->limited)
+    if (same && x->plan->upstream->limited)
         return attempt_same_in_turn(a, same);
     if (same) {
         a->endpoint = same;
         return FAULT_OK;
     }
-    if (x->route->breaker && !pass_breaker(a, x->route->breaker))
+    if (x->plan->breaker && !pass_breaker(a, x->plan->breaker))
         return FAULT_BREAKER_OPEN;
     return ask_all(a);
 }
@@ -138,7 +138,7 @@ static enum fault choose(struct attempt *a)
 /* The same, counted. */
 static __attribute__((noinline)) enum fault choose_and_count(struct attempt *a)
 {
-    const struct upstream *u = a->x->route->upstream;
+    const struct upstream *u = a->x->plan->upstream;
     enum fault f = choose(a);
     if (f != FAULT_OK)
         attempt_judge(a);
@@ -149,8 +149,8 @@ static __attribute__((noinline)) enum fault choose_and_count(struct attempt *a)
 
 enum fault attempt_choose(struct attempt *a)
 {
-    const struct route *r = a->x->route;
-    bool alone = r->upstream->balancer_alone && !r->hooks[ON_PICK].n;
+    const struct plan *p = a->x->plan;
+    bool alone = p->upstream->balancer_alone && !p->hooks[ON_PICK].n;
     return alone && !a->prev && !a->x->forced_endpoint ? ask_balancer(a) : choose_and_count(a);
 }
 
@@ -223,7 +223,7 @@ static struct attempt_result result_of(const struct attempt *a)
 /* attempt_judge, where a breaker let a pass. */
 static __attribute__((noinline)) void tell_breaker(struct attempt *a)
 {
-    const struct breaker_conf *c = &a->x->route->upstream->breaker;
+    const struct breaker_conf *c = &a->x->plan->upstream->breaker;
     struct attempt_result r = result_of(a);
     breaker_tell(a->breaker, c, r.now, a->ticket, breaker_end_of(c, &r));
     a->breaker = NULL;
@@ -238,7 +238,7 @@ void attempt_judge(struct attempt *a)
 /* Tells who judges the endpoint by how the attempt ended. */
 static __attribute__((noinline)) void tell_end(const struct attempt *a)
 {
-    const struct upstream *u = a->x->route->upstream;
+    const struct upstream *u = a->x->plan->upstream;
     struct attempt_result r = result_of(a);
     eject_attempt(a->endpoint, &r, a->x->worker->index);
     if (u->balance->attempt_end)
@@ -248,7 +248,7 @@ static __attribute__((noinline)) void tell_end(const struct attempt *a)
 void attempt_leave(struct attempt *a)
 {
     struct exchange *x = a->x;
-    const struct upstream *u = x->route->upstream;
+    const struct upstream *u = x->plan->upstream;
     struct endpoint *e = a->endpoint;
     attempt_judge(a);
     if (u->balance->counts_active)

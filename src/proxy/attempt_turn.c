@@ -36,7 +36,7 @@ static struct endpoint *with_room(const struct attempt *a)
 /* Into the FIFO. NOT_THERE: a goes on. */
 static enum fault queue_up(struct attempt *a, const struct turn_want *want, bool *not_there)
 {
-    struct upstream *u = a->x->route->upstream;
+    struct upstream *u = a->x->plan->upstream;
     attempt_judge(a);
     a->endpoint = NULL;
     a->turn.ready = turn_ready;
@@ -65,7 +65,7 @@ enum fault attempt_same_in_turn(struct attempt *a, struct endpoint *e)
 {
     struct turn_want want = {.again = true};
     bool not_there;
-    enum turn_answer answer = turn_take(&a->turn, pools(a), a->x->route->upstream, e);
+    enum turn_answer answer = turn_take(&a->turn, pools(a), a->x->plan->upstream, e);
     if (answer == TURN_TAKEN)
         return taken(a, e);
     want.of_upstream = answer == TURN_UPSTREAM_FULL;
@@ -83,7 +83,7 @@ static bool tried_before(const struct pick *pick, const struct endpoint *e)
 /* What who left has offered, if a can use it. */
 static struct endpoint *offer_of(const struct attempt *a, const struct pick *pick)
 {
-    const struct upstream *u = a->x->route->upstream;
+    const struct upstream *u = a->x->plan->upstream;
     struct endpoint *e = a->turn.granted ? a->turn.endpoint : NULL;
     if (!e || pick_tried(pick, e))
         return NULL;
@@ -93,7 +93,7 @@ static struct endpoint *offer_of(const struct attempt *a, const struct pick *pic
 /* What a's key, cookie or balancer says, and after that whoever has room. NULL: none. */
 static struct endpoint *propose(struct attempt *a, struct pick *pick, struct endpoint **offer)
 {
-    const struct upstream *u = a->x->route->upstream;
+    const struct upstream *u = a->x->plan->upstream;
     bool keyed = u->by_id || u->key != KEY_NONE;
     struct endpoint *e = NULL;
     if (!pick->limited && keyed) {
@@ -120,7 +120,7 @@ static enum fault wait_for_any(struct attempt *a, struct pick *pick, struct turn
         full = e && !pick_tried(pick, e);
     }
     if (!full)
-        return refused ? FAULT_BREAKER_OPEN : attempt_nobody(a->x->route->upstream);
+        return refused ? FAULT_BREAKER_OPEN : attempt_nobody(a->x->plan->upstream);
     pick->n_tried = want->n_tried;
     struct endpoint *e = attempt_balance(a, pick);
     if (e && pick_tried(pick, e))
@@ -142,7 +142,7 @@ static bool wait_there(struct attempt *a, struct turn_want *want, enum turn_answ
 
 enum fault attempt_in_turn(struct attempt *a, struct pick *pick, struct endpoint **tried)
 {
-    struct upstream *u = a->x->route->upstream;
+    struct upstream *u = a->x->plan->upstream;
     struct endpoint *offer = offer_of(a, pick);
     struct turn_want want = {.tried = tried, .n_tried = pick->n_tried, .again = a->prev != NULL};
     bool refused = false, full = false, last = false;
@@ -176,7 +176,7 @@ void attempts_adopt(struct worker *w)
         struct exchange *x = list_entry(node, struct exchange, node);
         struct attempt *a = x->attempt;
         if (a && !a->ended && a->endpoint && !x->forced_endpoint)
-            turn_adopt(&a->turn, x->route->upstream, a->endpoint);
+            turn_adopt(&a->turn, x->plan->upstream, a->endpoint);
     }
 }
 
@@ -187,7 +187,7 @@ usec_t attempt_looks_again(const struct attempt *a)
 
 enum fault attempt_still_waits(struct attempt *a)
 {
-    struct upstream *u = a->x->route->upstream;
+    struct upstream *u = a->x->plan->upstream;
     usec_t now = a->x->now;
     if (now < attempt_looks_again(a))
         return FAULT_OK;

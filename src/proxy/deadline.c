@@ -81,20 +81,20 @@ static void look_at_call(struct look *k)
     const struct leg *c = x->client, *up = x->attempt->leg;
     usec_t last = latest(latest(c->last_in, c->last_out), latest(up->last_in, up->last_out));
     consider(k, DEADLINE_CALL_IDLE, latest(last, x->attempt->sent_at),
-             x->route->settings->timeouts.call_idle, true, FAULT_CALL_IDLE);
+             x->plan->settings->timeouts.call_idle, true, FAULT_CALL_IDLE);
 }
 
 static void look_at_attempt(struct look *k)
 {
     struct exchange *x = k->x;
-    const struct timeouts_conf *t = &x->route->settings->timeouts;
+    const struct timeouts_conf *t = &x->plan->settings->timeouts;
     struct attempt *a = x->attempt;
     if (!a)
         return;
     if (a->not_before > k->now && a->not_before < k->next)
         k->next = a->not_before;
     consider(k, DEADLINE_FIRST_BYTE, latest(a->started, a->not_before),
-             x->route->settings->retry.per_try, !a->turn.ticket, FAULT_TRY_TIMEOUT);
+             x->plan->settings->retry.per_try, !a->turn.ticket, FAULT_TRY_TIMEOUT);
     if (__builtin_expect(a->turn.ticket != NULL, 0)) {
         usec_t again = attempt_looks_again(a);
         k->next = again < k->next ? again : k->next;
@@ -135,7 +135,7 @@ static bool awaits_body(const struct exchange *x)
 static void look_at_stream(struct look *k)
 {
     struct exchange *x = k->x;
-    const struct timeouts_conf *t = &x->route->settings->timeouts;
+    const struct timeouts_conf *t = &x->plan->settings->timeouts;
     struct attempt *a = x->attempt;
     size_t waiting =
         x->response_pump.sink ? pump_waiting(&x->response_pump) : x->client->ops->queued(x->client);
@@ -165,7 +165,7 @@ static void look_at_stream(struct look *k)
 static void look_at_rate(struct look *k, struct pump *p, uint64_t rate, uint64_t moved,
                          bool waiting, enum fault f)
 {
-    usec_t grace = k->x->route->settings->min_rate.grace;
+    usec_t grace = k->x->plan->settings->min_rate.grace;
     if (!rate || !grace)
         return;
     if (!waiting) {
@@ -198,7 +198,7 @@ static bool awaits_client(const struct exchange *x)
 static void look_at_rates(struct look *k)
 {
     struct exchange *x = k->x;
-    const struct min_rate_conf *r = &x->route->settings->min_rate;
+    const struct min_rate_conf *r = &x->plan->settings->min_rate;
     struct pump *p = &x->response_pump;
     if (r->response && p->state != PUMP_IDLE) {
         bool judged = !p->waiting_since || k->now - p->waiting_since >= r->grace;
@@ -214,7 +214,7 @@ static void look_at_rates(struct look *k)
 static void look(struct look *k)
 {
     struct exchange *x = k->x;
-    const struct timeouts_conf *t = &x->route->settings->timeouts;
+    const struct timeouts_conf *t = &x->plan->settings->timeouts;
     switch ((enum step) x->step) {
     case STEP_READ_HEAD:
         consider(k, DEADLINE_CLIENT_HEAD, x->started, t->client_head, true,
@@ -252,7 +252,7 @@ static usec_t first_look(const struct exchange *x)
 {
     const struct attempt *a = x->attempt;
     bool own = x->time_limit || (a && (a->not_before || a->turn.ticket));
-    return own ? 0 : x->started + x->route->settings->untimed;
+    return own ? 0 : x->started + x->plan->settings->untimed;
 }
 
 __attribute__((noinline)) enum fault deadlines_expired(struct exchange *x)

@@ -133,7 +133,7 @@ static bool request_read(const struct exchange *x)
  * allowed; in the middle of its request it still hears an answer that has begun. */
 static bool half_close_ends(const struct exchange *x)
 {
-    return x->kind != EXCHANGE_CONNECTION && !x->route->settings->client_half_close &&
+    return x->kind != EXCHANGE_CONNECTION && !x->plan->settings->client_half_close &&
            (x->request_done || !x->head_sent);
 }
 
@@ -293,6 +293,7 @@ struct exchange *exchange_new(struct worker *w, struct snapshot *s)
     x->snapshot = s;
     snapshot_use(s, w->index);
     x->route = s->fallback;
+    x->plan = s->fallback->plan;
     x->in = &x->request_head;
     list_push_back(&w->exchange_list, &x->node);
     counter_add(&w->stats->exchanges_open, 1);

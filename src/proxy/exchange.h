@@ -84,6 +84,7 @@ struct exchange {
     struct snapshot *snapshot; /* one use */
     /* of snapshot (a tunnel: one reference); snapshot->fallback before and without a match */
     struct route *route;
+    const struct plan *plan; /* of route */
     const struct listener_spec *listener;
     struct str scheme;   /* of the client's connection: http or https; empty: a fetch */
     struct str hsts;     /* Strict-Transport-Security for the answer; empty: none */
@@ -96,13 +97,13 @@ struct exchange {
     struct head *response;   /* what goes to the client: mutable in on_response_head */
     struct attempt *attempt; /* the newest; earlier ones by attempt->prev; NULL: none */
     uint32_t n_attempts;
-    uint8_t retry_refused;     /* enum retry_refused */
-    uint32_t interims;         /* 1xx answers seen */
-    struct pump request;       /* client -> upstream */
-    struct pump response_pump; /* upstream -> client */
-    struct reply reply;        /* filled before STEP_REPLY */
-    enum fault fault;          /* the first that decided the outcome; FAULT_OK */
-    unsigned char *slots;      /* per-exchange state of features, route->slots_bytes */
+    uint8_t retry_refused;                   /* enum retry_refused */
+    uint32_t interims;                       /* 1xx answers seen */
+    struct pump request;                     /* client -> upstream */
+    struct pump response_pump;               /* upstream -> client */
+    struct reply reply;                      /* filled before STEP_REPLY */
+    enum fault fault;                        /* the first that decided the outcome; FAULT_OK */
+    unsigned char *slots;                    /* per-exchange state of features, plan->slots_bytes */
     struct block *in_block, *response_block; /* what the views of the first heads point into */
 
     struct ip peer_ip;     /* of the connection (or of PROXY protocol); zeros on unix sockets */
@@ -111,6 +112,7 @@ struct exchange {
     struct ip client_ip;   /* the one derived address: used by logs, limits, hashing, rules alike */
     bool peer_trusted;     /* peer is a trusted proxy */
     uint8_t announce;      /* enum exchange_announce */
+    uint16_t route_tag;    /* of route; 0 before a match */
     struct str request_id; /* set by the request_id feature, json_plain; empty: none */
     struct str identity;   /* verified identity; empty: none */
     struct str allow;      /* methods for a 405 */
@@ -148,11 +150,11 @@ void exchange_resume(struct exchange_ticket *t);
 /* The per-exchange slot of feature number i of the set. */
 static inline void *exchange_slot(struct exchange *x, uint32_t i)
 {
-    return x->slots + x->route->slots[i];
+    return x->slots + x->plan->slots[i];
 }
 /* A matched route's slots, and what it says of the head alone: the slashes of the path, CONNECT,
  * the length of the body. Also for a dry run. */
-enum fault exchange_take_route(struct exchange *x, struct route *r) FAULT_CHECKED;
+enum fault exchange_take_route(struct exchange *x, struct routed to) FAULT_CHECKED;
 /* Ends x with f at its next run (exchange_wake): a reply while nothing was sent, else a broken
  * message. */
 void exchange_fail(struct exchange *x, enum fault f);

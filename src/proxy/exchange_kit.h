@@ -12,9 +12,11 @@
 
 struct exchange_kit {
     struct worker worker;
+    struct route_names names;
     struct snapshot snapshot;
     struct route route;
-    struct settings_conf settings; /* of route, with what follows */
+    struct plan plan; /* of route, with what follows */
+    struct settings_conf settings;
     struct hook_list hooks[HOOK_KINDS];
     const void *feature_conf[FEATURE_MAX];
     uint32_t slots[FEATURE_MAX];
@@ -31,18 +33,21 @@ static inline void exchange_kit_open(struct exchange_kit *k)
     *k = (struct exchange_kit){0};
     k->worker.loop = loop_new(&error);
     must(k->worker.loop);
-    k->worker.stats = stats_new(NULL);
+    route_names_init(&k->names);
+    k->worker.stats = stats_new(&k->names);
     k->worker.date.second = -1;
     buf_pool_init(&k->worker.buffers, &k->worker.account);
     k->route.name = STR("main");
-    k->route.settings = &k->settings;
-    k->route.hooks = k->hooks;
-    k->route.feature_conf = k->feature_conf;
-    k->route.slots = k->slots;
+    k->route.plan = &k->plan;
+    k->plan.settings = &k->settings;
+    k->plan.hooks = k->hooks;
+    k->plan.feature_conf = k->feature_conf;
+    k->plan.slots = k->slots;
     struct exchange *x = &k->x;
     x->worker = &k->worker;
     x->snapshot = &k->snapshot;
     x->route = &k->route;
+    x->plan = &k->plan;
     x->client = &k->client;
     x->session = &k->session;
     arena_init(&x->arena, NULL, 1u << 20);
@@ -71,6 +76,7 @@ static inline void exchange_kit_close(struct exchange_kit *k)
     chain_clear(&k->x.replay, &k->worker.buffers);
     buf_pool_fini(&k->worker.buffers);
     stats_free(k->worker.stats);
+    route_names_fini(&k->names);
     loop_free(k->worker.loop);
 }
 

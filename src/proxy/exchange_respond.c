@@ -16,7 +16,7 @@
 static enum step_verdict forward_interim(struct exchange *x)
 {
     struct head *h = x->response;
-    if (++x->interims > (uint32_t) x->route->settings->limits.interim)
+    if (++x->interims > (uint32_t) x->plan->settings->limits.interim)
         return step_fail(x, FAULT_UP_INTERIM_FLOOD);
     if (!head_is_10(x->in)) {
         enum fault f = hop_response(x, h);
@@ -81,7 +81,7 @@ static enum step_verdict forward_switch(struct exchange *x)
 /* How the body goes to this client (RFC 9112 6.3, 7). */
 static void choose_framing(struct exchange *x, struct head *h)
 {
-    bool edited = x->route->hooks[ON_RESPONSE_DATA].n > 0;
+    bool edited = x->plan->hooks[ON_RESPONSE_DATA].n > 0;
     if (x->in->method_id == METHOD_HEAD || status_bodyless(h->status)) {
         if (h->declared == LENGTH_NONE || edited)
             h->declared = H1_LENGTH_UNSAID;
@@ -114,7 +114,7 @@ static enum step_verdict try_again(struct exchange *x, const struct retry_plan *
         return step_fail(x, f);
     x->attempt->counted_retry = plan->counts;
     if (plan->counts)
-        atomic_fetch_add_explicit(&x->route->upstream->run->retrying, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&x->plan->upstream->run->retrying, 1, memory_order_relaxed);
     if (plan->pause)
         x->attempt->not_before = x->now + plan->pause;
     return step_jump(x, STEP_ATTEMPT);
@@ -162,7 +162,7 @@ enum step_verdict step_respond(struct exchange *x)
         return v;
     choose_framing(x, h);
     end_unasked_body(x);
-    enum fault f = x->route->upstream->marks_answers ? affinity_response(x) : FAULT_OK;
+    enum fault f = x->plan->upstream->marks_answers ? affinity_response(x) : FAULT_OK;
     if (f == FAULT_OK)
         f = x->client->ops->write_head(x->client, h);
     if (f != FAULT_OK)
@@ -329,7 +329,7 @@ static __attribute__((noinline)) enum io feed_reply(struct exchange *x)
     if (x->reply.produce) {
         size_t share = c->ops->share ? c->ops->share(c, 0) : SIZE_MAX;
         size_t queued = c->ops->queued(c);
-        if (queued >= x->route->settings->buffer.size || queued >= share) {
+        if (queued >= x->plan->settings->buffer.size || queued >= share) {
             c->want_drain = true;
             c->low = 0;
             return IO_AGAIN;

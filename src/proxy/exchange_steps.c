@@ -110,15 +110,17 @@ static bool note_sni(struct exchange *x)
     return low != NULL;
 }
 
-enum fault exchange_take_route(struct exchange *x, struct route *r)
+enum fault exchange_take_route(struct exchange *x, struct routed to)
 {
-    x->route = r;
-    if (r->slots_bytes) {
-        x->slots = arena_zalloc(&x->arena, r->slots_bytes);
+    x->route = to.route;
+    x->plan = to.plan;
+    x->route_tag = to.tag;
+    if (to.plan->slots_bytes) {
+        x->slots = arena_zalloc(&x->arena, to.plan->slots_bytes);
         if (!x->slots)
             return FAULT_MEMORY;
     }
-    const struct settings_conf *c = r->settings;
+    const struct settings_conf *c = to.plan->settings;
     if (c->slashes != SLASH_KEEP && x->kind == EXCHANGE_REQUEST) {
         enum fault f = path_slashes(&x->in->path, &x->arena, (enum slash_policy) c->slashes);
         if (f != FAULT_OK)
@@ -149,23 +151,36 @@ static __attribute__((noinline)) enum step_verdict to_https(struct exchange *x, 
         snprintf(colon, sizeof colon, ":%u", port);
     struct str to = arena_printf(&x->arena, "https://%.*s%s%.*s%s%.*s", STR_ARG(in->host), colon,
                                  STR_ARG(in->path), in->has_query ? "?" : "", STR_ARG(in->query));
-    enum fault f = exchange_take_route(x, x->snapshot->fallback);
+    enum fault f = exchange_take_route(x, routed(x->snapshot->fallback));
     reply_init(x, 308);
     if (f == FAULT_OK && (!to.p || !fields_add_id(&x->reply.fields, FIELD_LOCATION, to)))
         f = FAULT_MEMORY;
     return f == FAULT_OK ? step_jump(x, STEP_REPLY) : step_fail(x, f);
 }
 
-/* The route of the request; NULL: x->pending says why there is none. */
-static __attribute__((noinline)) struct route *find_route(struct exchange *x)
+/* The route of the request; none: x->pending says why. */
+static __attribute__((noinline)) struct routed find_route(struct exchange *x)
 {
     enum fault f = FAULT_MEMORY;
-    struct route *r = NULL;
+    struct routed to = routed(NULL);
     if (note_sni(x))
-        r = snapshot_route(x->snapshot, x->in, &x->arena, &f, &x->allow);
-    if (!r)
+        to = snapshot_route(x->snapshot, x->in, &x->arena, &f, &x->allow);
+    if (!to.route)
         exchange_fail(x, f);
-    return r;
+    return to;
+}
+
+static inline enum step_verdict take(struct exchange *x, struct routed to)
+{
+    enum fault f = exchange_take_route(x, to);
+    return f == FAULT_OK ? STEP_NEXT : step_fail(x, f);
+}
+
+/* No rule takes the request: x->pending says so, unless there is more to say against it. */
+static __attribute__((noinline)) enum step_verdict no_route(struct exchange *x)
+{
+    enum fault f = exchange_take_route(x, routed(x->snapshot->fallback));
+    return step_fail(x, f == FAULT_REQ_CONNECT || f == FAULT_MEMORY ? f : x->pending);
 }
 
 /* We come here with an admitted request. We leave with its route, or with the fallback's
@@ -175,11 +190,10 @@ enum step_verdict step_route(struct exchange *x)
     if (x->session && x->session->listener->now &&
         __builtin_expect(x->session->listener->now->conf.redirect_https != 0, 0) && goes_https(x))
         return to_https(x, (unsigned) x->session->listener->now->conf.redirect_https);
-    struct route *r = x->forced_route ? x->forced_route : find_route(x);
-    enum fault f = exchange_take_route(x, r ? r : x->snapshot->fallback);
-    if (!r)
-        return step_fail(x, f == FAULT_REQ_CONNECT || f == FAULT_MEMORY ? f : x->pending);
-    return f == FAULT_OK ? STEP_NEXT : step_fail(x, f);
+    if (__builtin_expect(x->forced_route != NULL, 0))
+        return take(x, routed(x->forced_route));
+    struct routed to = find_route(x);
+    return __builtin_expect(!to.route, 0) ? no_route(x) : take(x, to);
 }
 
 /* What a hook that stopped the chain asked for. */
@@ -201,22 +215,22 @@ enum step_verdict step_access(struct exchange *x)
 
 static __attribute__((noinline)) enum step_verdict static_reply(struct exchange *x)
 {
-    const struct route *r = x->route;
-    if (r->action == ROUTE_REDIRECT) {
+    const struct plan *p = x->plan;
+    if (p->action == ROUTE_REDIRECT) {
         struct str to;
-        enum fault f = redirect_location(&r->redirect, x->in, &x->arena, &to);
-        reply_init(x, (uint16_t) r->redirect.status);
+        enum fault f = redirect_location(&p->redirect, x->in, &x->arena, &to);
+        reply_init(x, (uint16_t) p->redirect.status);
         if (f == FAULT_OK && !fields_add_id(&x->reply.fields, FIELD_LOCATION, to))
             f = FAULT_MEMORY;
         if (f != FAULT_OK)
             return step_fail(x, f);
         return step_jump(x, STEP_REPLY);
     }
-    if (!reply_text(x, (uint16_t) r->reply.status, r->reply.content_type, r->reply.body))
+    if (!reply_text(x, (uint16_t) p->reply.status, p->reply.content_type, p->reply.body))
         return step_fail(x, FAULT_MEMORY);
-    const struct str *values = r->reply.headers.items;
-    for (size_t i = 0; i < r->reply.headers.n; i++)
-        if (!fields_set(&x->reply.fields, r->reply.headers.names[i], values[i]))
+    const struct str *values = p->reply.headers.items;
+    for (size_t i = 0; i < p->reply.headers.n; i++)
+        if (!fields_set(&x->reply.fields, p->reply.headers.names[i], values[i]))
             return step_fail(x, FAULT_MEMORY);
     return step_jump(x, STEP_REPLY);
 }
@@ -228,11 +242,11 @@ enum step_verdict step_lookup(struct exchange *x)
     enum hook h = hooks_run(x, ON_LOOKUP);
     if (h != HOOK_PASS)
         return after_hook(x, h);
-    if (x->route->action == ROUTE_HANDLER) {
-        h = x->route->handler(x, x->route->handler_arg);
+    if (x->plan->action == ROUTE_HANDLER) {
+        h = x->plan->handler(x, x->plan->handler_arg);
         return h == HOOK_PASS ? step_jump(x, STEP_REPLY) : after_hook(x, h);
     }
-    if (x->route->action != ROUTE_UPSTREAM)
+    if (x->plan->action != ROUTE_UPSTREAM)
         return static_reply(x);
     enum fault f = attempt_begin(x);
     return f == FAULT_OK ? STEP_NEXT : step_fail(x, f);

@@ -27,7 +27,7 @@ enum io handler_read(struct exchange *x, bool *invited, void *to, size_t n, size
     x->request.bytes += in.bytes;
     chain_clear(&in, &x->worker->buffers);
     leg_taken(x->client, 0, 0);
-    uint64_t most = x->route->settings->limits.body;
+    uint64_t most = x->plan->settings->limits.body;
     if (most && x->request.bytes > most) {
         exchange_fail(x, FAULT_REQ_BODY_LARGE);
         return IO_ERR;

@@ -138,7 +138,7 @@ SELDOM bool loops(const struct fields *in, struct str name)
 
 static enum fault add_via(struct exchange *x, struct fields *out)
 {
-    const struct settings_conf *c = x->route->settings;
+    const struct settings_conf *c = x->plan->settings;
     if (fields_has(&x->in->fields, FIELD_VIA) && loops(&x->in->fields, c->via_name))
         return FAULT_LOOP_DETECTED;
     if (!c->via)
@@ -197,7 +197,7 @@ enum fault hop_request(struct exchange *x)
             return FAULT_MEMORY;
         out->has_query = out->query.n > 0; /* nothing of it could be kept: no '?' either */
     }
-    if (x->route->hooks[ON_REQUEST_DATA].n && out->body == BODY_LENGTH)
+    if (x->plan->hooks[ON_REQUEST_DATA].n && out->body == BODY_LENGTH)
         out->body = BODY_CHUNKED;
     if (x->in->te_trailers && !fields_add_id(&out->fields, FIELD_TE, STR("trailers")))
         return FAULT_MEMORY;

@@ -249,7 +249,7 @@ struct leg *leg_h1_upstream(struct exchange *x, struct link *link)
     h->link = link;
     h->head_apart = link->large;
     link->large = false;
-    h->limits = &x->route->settings->response_limits;
+    h->limits = &x->plan->settings->response_limits;
     h->peer_method = x->in->method_id;
     link->borrower = &h->leg;
     link->on_event = link_event;

@@ -81,7 +81,7 @@ void leg_h2_head_begins(struct leg_h2 *h)
     struct fields *into = trailers ? &h->trailer_fields : &x->in->fields;
     fields_init(into, &x->arena);
     h2_reader_init(&h->reader, into, &x->arena,
-                   h->link ? &x->route->settings->response_limits : &x->snapshot->request_limits);
+                   h->link ? &x->plan->settings->response_limits : &x->snapshot->request_limits);
     h->reader.trailers = trailers;
 }
 

@@ -34,9 +34,9 @@ bool leg_h2_up_begins(struct leg_h2 *h)
         into = &a->head.fields;
     }
     fields_init(into, &x->arena);
-    h2_reader_init(&h->reader, into, &x->arena, &x->route->settings->response_limits);
+    h2_reader_init(&h->reader, into, &x->arena, &x->plan->settings->response_limits);
     h->reader.response = true;
-    if (waiting > (uint32_t) x->route->settings->limits.interim)
+    if (waiting > (uint32_t) x->plan->settings->limits.interim)
         leg_h2_break(h, FAULT_UP_INTERIM_FLOOD);
     return a != NULL;
 }

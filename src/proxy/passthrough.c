@@ -22,7 +22,7 @@ static struct route *find(const struct snapshot *s, const struct head *head)
     if (!s->passes)
         return NULL;
     arena_init(&none, NULL, 0);
-    struct route *r = router_match(s->passes, head, &none, &f, &allow);
+    struct route *r = router_match(s->passes, head, &none, &f, &allow).route;
     arena_fini(&none);
     return r;
 }

@@ -24,15 +24,15 @@ static enum hook call(struct exchange *x, enum hook_kind kind, const struct feat
 /* The slots of a route that no request matched (the fallback) are made when its first hook runs. */
 static bool have_slots(struct exchange *x)
 {
-    if (!x->route->slots_bytes || x->slots)
+    if (!x->plan->slots_bytes || x->slots)
         return true;
-    x->slots = arena_zalloc(&x->arena, x->route->slots_bytes);
+    x->slots = arena_zalloc(&x->arena, x->plan->slots_bytes);
     return x->slots != NULL;
 }
 
 enum hook hooks_run(struct exchange *x, enum hook_kind kind)
 {
-    const struct hook_list *l = &x->route->hooks[kind];
+    const struct hook_list *l = &x->plan->hooks[kind];
     if (!l->n || !have_slots(x))
         return HOOK_PASS;
     for (uint32_t i = x->hook_at; i < l->n; i++) {
@@ -50,7 +50,7 @@ enum hook hooks_run(struct exchange *x, enum hook_kind kind)
 
 void hooks_finish(struct exchange *x)
 {
-    const struct hook_list *l = &x->route->hooks[ON_FINISH];
+    const struct hook_list *l = &x->plan->hooks[ON_FINISH];
     if (!l->n || !have_slots(x))
         return;
     for (const struct hook_ref *r = l->v, *end = r + l->n; r < end; r++)
@@ -59,7 +59,7 @@ void hooks_finish(struct exchange *x)
 
 enum hook hooks_attempt(struct exchange *x, enum hook_kind kind, struct attempt *a)
 {
-    const struct hook_list *l = &x->route->hooks[kind];
+    const struct hook_list *l = &x->plan->hooks[kind];
     for (const struct hook_ref *r = l->v, *end = r + l->n; r < end; r++) {
         const struct feature *f = r->feature;
         void *slot = x->slots + r->slot;
@@ -80,7 +80,7 @@ enum hook hooks_data(struct exchange *x, enum direction dir, struct chain *in, s
 {
     struct buf_pool *bp = &x->worker->buffers;
     const struct hook_list *l =
-        &x->route->hooks[dir == DIR_REQUEST ? ON_REQUEST_DATA : ON_RESPONSE_DATA];
+        &x->plan->hooks[dir == DIR_REQUEST ? ON_REQUEST_DATA : ON_RESPONSE_DATA];
     uint8_t *at = dir == DIR_REQUEST ? &x->request.hook_at : &x->response_pump.hook_at;
     for (uint32_t i = *at; i < l->n; i++) {
         const struct feature *f = l->v[i].feature;
@@ -104,7 +104,7 @@ enum hook hooks_data(struct exchange *x, enum direction dir, struct chain *in, s
 
 enum hook hooks_trailers(struct exchange *x, enum direction dir, struct fields *t)
 {
-    const struct hook_list *l = &x->route->hooks[ON_TRAILERS];
+    const struct hook_list *l = &x->plan->hooks[ON_TRAILERS];
     for (uint32_t i = 0; i < l->n; i++) {
         const struct feature *f = l->v[i].feature;
         void *slot = x->slots + l->v[i].slot;

@@ -50,7 +50,7 @@ void pump_start(struct pump *p, struct exchange *x, enum direction dir, struct l
     p->one_block = p->no_splice && h->body == BODY_LENGTH && h->length <= BLOCK_BYTES &&
                    !sink->ops->share && !source->ops->taken;
     if (!p->one_block)
-        window_init(&p->window, &x->route->settings->buffer);
+        window_init(&p->window, &x->plan->settings->buffer);
 }
 
 size_t pump_waiting(const struct pump *p)
@@ -121,7 +121,7 @@ static size_t room_now(struct pump *p, const struct exchange *x)
     if (p->one_block)
         return BLOCK_BYTES;
     size_t waiting = pump_waiting(p);
-    window_adapt(&p->window, &x->route->settings->buffer, waiting, loop_now(x->worker->loop));
+    window_adapt(&p->window, &x->plan->settings->buffer, waiting, loop_now(x->worker->loop));
     size_t most = most_waiting(p, waiting);
     size_t room = room_for(p, waiting, most);
     if (room)
@@ -154,11 +154,11 @@ void exchange_forget_body(struct exchange *x)
 static void remember(struct pump *p, struct exchange *x)
 {
     struct attempt *a = x->attempt;
-    const struct retry_conf *c = &x->route->settings->retry;
+    const struct retry_conf *c = &x->plan->settings->retry;
     if (p->direction != DIR_REQUEST || !a || a->first_byte || !c->enabled)
         return;
     bool shared = a->link && a->link->shared; /* what was not processed is sent again */
-    if (!a->reused && !shared && (c->tries < 2 || x->route->upstream->n_endpoints < 2))
+    if (!a->reused && !shared && (c->tries < 2 || x->plan->upstream->n_endpoints < 2))
         return;
     struct buf_pool *bp = &x->worker->buffers;
     uint64_t n = p->bytes + p->held.bytes;
@@ -199,7 +199,7 @@ static __attribute__((noinline)) enum pump_verdict pass_hooks(struct pump *p, st
 
 static bool hooks_want(const struct pump *p, const struct exchange *x)
 {
-    return x->route->hooks[p->direction == DIR_REQUEST ? ON_REQUEST_DATA : ON_RESPONSE_DATA].n > 0;
+    return x->plan->hooks[p->direction == DIR_REQUEST ? ON_REQUEST_DATA : ON_RESPONSE_DATA].n > 0;
 }
 
 /* Bytes in held go to the sink, through the hooks if there are any. */
@@ -211,7 +211,7 @@ static enum pump_verdict forward(struct pump *p, struct exchange *x)
         if (__builtin_expect(p->messages != NULL, 0))
             follow(p->messages, &p->held);
     }
-    uint64_t limit = x->route->settings->limits.body;
+    uint64_t limit = x->plan->settings->limits.body;
     if (p->direction == DIR_REQUEST && limit && p->bytes > limit && x->step != STEP_TUNNEL) {
         exchange_fail(x, FAULT_REQ_BODY_LARGE);
         return PUMP_HOOK;
@@ -349,7 +349,7 @@ static enum pump_verdict splice_broken(struct pump *p, struct exchange *x, bool 
 /* A reader that keeps up gets a large pipe, as far as the route's buffer allows. */
 static bool wants_large(const struct pump *p, const struct exchange *x, uint64_t raw)
 {
-    const struct buffer_conf *b = &x->route->settings->buffer;
+    const struct buffer_conf *b = &x->plan->settings->buffer;
     return !p->stalled && raw > PIPE_SMALL && b->strategy != BUFFER_NONE &&
            (uint64_t) b->size >= PIPE_LARGE;
 }

@@ -21,7 +21,7 @@ bool reply_text(struct exchange *x, uint16_t status, struct str type, struct str
 /* Retry-After of an open breaker, or where too many wait. False: memory. */
 static bool say_when(struct exchange *x, enum fault f)
 {
-    const struct breaker *b = f == FAULT_BREAKER_OPEN ? x->route->breaker : NULL;
+    const struct breaker *b = f == FAULT_BREAKER_OPEN ? x->plan->breaker : NULL;
     unsigned wait = b ? breaker_wait(b, loop_now(x->worker->loop)) : 1;
     struct str text = arena_printf(&x->arena, "%u", wait);
     return text.p && fields_add_id(&x->reply.fields, FIELD_RETRY_AFTER, text);

@@ -23,7 +23,7 @@ const char *retry_refused_name(enum retry_refused r)
 
 bool retry_status(const struct exchange *x)
 {
-    const struct retry_conf *c = &x->route->settings->retry;
+    const struct retry_conf *c = &x->plan->settings->retry;
     const int64_t *status = c->statuses.items;
     for (size_t i = 0; i < c->statuses.n; i++) {
         if (status[i] == x->response->status)
@@ -70,14 +70,14 @@ static bool body_kept(struct exchange *x)
     size_t held = p->held.bytes;
     if (held == 0)
         return true;
-    if (p->hooked || p->bytes + held > x->route->settings->retry.buffer)
+    if (p->hooked || p->bytes + held > x->plan->settings->retry.buffer)
         return false;
     return chain_move(&x->replay, &p->held, held, &x->worker->buffers) == held;
 }
 
 static bool in_budget(const struct exchange *x, const struct retry_conf *c)
 {
-    struct upstream_run *run = x->route->upstream->run;
+    struct upstream_run *run = x->plan->upstream->run;
     uint64_t now = atomic_load_explicit(&run->retrying, memory_order_relaxed);
     return now < (uint64_t) c->budget_least || now * 100 < (uint64_t) c->budget * run_active(run);
 }
@@ -129,8 +129,8 @@ static usec_t backoff(const struct retry_conf *c, uint32_t n)
 bool retry_wanted(struct exchange *x, struct retry_plan *plan)
 {
     struct attempt *a = x->attempt;
-    const struct retry_conf *c = &x->route->settings->retry;
-    const struct upstream *u = x->route->upstream;
+    const struct retry_conf *c = &x->plan->settings->retry;
+    const struct upstream *u = x->plan->upstream;
     bool unsent = !a->leg || a->leg->bytes_out == 0;
     bool unprocessed = fault_row(a->fault)->retry == FAULT_RETRY_UNPROCESSED;
     uint32_t n = tries(x);

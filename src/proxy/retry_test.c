@@ -17,7 +17,7 @@ struct rig {
     struct endpoint *endpoints[3];
     struct endpoint e;
     struct settings_conf settings;
-    struct route route;
+    struct plan plan;
     struct head in, response;
     struct leg leg;
     struct attempt first, second;
@@ -36,14 +36,14 @@ static void rig_open(struct rig *r, enum method method)
     r->up.run = &r->run;
     r->up.n_endpoints = 3;
     r->up.endpoints = r->endpoints;
-    r->route.upstream = &r->up;
-    r->route.settings = &r->settings;
+    r->plan.upstream = &r->up;
+    r->plan.settings = &r->settings;
     schema_defaults(&retry_schema, &r->settings.retry);
     r->leg.bytes_out = 100;
     r->first = (struct attempt){
         .x = &r->x, .endpoint = &r->e, .leg = &r->leg, .fault = FAULT_UP_RESET, .sent = true};
     r->x = (struct exchange){.worker = &r->worker,
-                             .route = &r->route,
+                             .plan = &r->plan,
                              .in = &r->in,
                              .attempt = &r->first,
                              .n_attempts = 1};

@@ -30,38 +30,68 @@ struct hook_list {
     struct hook_ref v[FEATURE_MAX];
 };
 
-struct route {
-    /* What a request touches, in one cache line: with 100,000 routes each line is a miss. */
+/* What is done with a request; routes that do the same with theirs share one, so that a request
+ * among 100,000 routes finds it in the cache. Constant once requests see it. */
+struct plan {
+    /* What every request reads, in one cache line. */
     uint8_t action;            /* enum route_action */
-    bool plain_name;           /* the log may say the name as it is: json_plain */
-    _Atomic uint16_t index;    /* dense number of the route's name in the process, for figures;
-                                  below 1,000, ROUTE_OTHER, or ROUTE_UNUSED: see stats.h */
     uint32_t slots_bytes;      /* of the exchange's slot area */
     struct upstream *upstream; /* one reference; NULL when not ROUTE_UPSTREAM */
     struct breaker *breaker;   /* of upstream; NULL: none, or of each endpoint */
     struct rewrite *rewrite;   /* NULL: none */
-    /* Constant, and one piece of memory for all routes of equal settings and features. */
     const struct settings_conf *settings;
     const struct hook_list *hooks;   /* HOOK_KINDS lists */
     const void *const *feature_conf; /* by feature; never NULL where it has a conf table: the
                                         route's (route_scope) or the top level's */
     const uint32_t *slots;           /* offset of each feature's slot in that area */
-    struct str name;
-    _Atomic uint32_t refs;
-    /* The rest is seldom read. */
-    uint64_t content; /* stable hash of its configuration and of what it points to */
+    /* By action. */
     struct redirect_conf redirect;
     struct reply_conf reply;
     route_handler handler;
     void *handler_arg;
-    struct schema_pos pos;
-    /* Called by the last route_unref, any thread: frees the route and all that it holds (upstream,
-     * rewrite, feature_conf). NULL: nobody's heap (tests). */
+};
+
+/* One cache line, and many side by side: each that a request reads may be a miss, and its page's
+ * place another. */
+struct route {
+    const struct plan *plan;
+    struct str name;
+    bool plain_name;        /* the log may say the name as it is: json_plain */
+    _Atomic uint16_t index; /* dense number of the route's name in the process, for figures;
+                               below 1,000, ROUTE_OTHER, or ROUTE_UNUSED: see stats.h */
+    uint16_t tag;           /* route_tag of its name */
+    _Atomic uint32_t refs;
+    uint32_t line;    /* in the configuration; 0: unknown */
+    uint64_t content; /* stable hash of its configuration and of what it points to */
+    /* Called by the last route_unref, any thread: frees the route and what only it holds of its
+     * plan. NULL: nobody's heap (tests). */
     void (*free)(struct route *r);
 };
 
+_Static_assert(sizeof(struct route) <= 64, "a route is one cache line");
+
+/* Tells most names apart; the same for as long as the process runs. */
+static inline uint16_t route_tag(struct str name)
+{
+    return (uint16_t) str_hash(name);
+}
+
 #define ROUTE_OTHER 1000u
 #define ROUTE_UNUSED (ROUTE_OTHER + 1) /* it has no number yet */
+
+/* A route and what most requests need of it, which a match knows without a look at the route: with
+ * 100,000 routes that is a cache miss. */
+struct routed {
+    struct route *route; /* NULL: none; plan, too */
+    const struct plan *plan;
+    uint16_t tag;
+};
+
+/* r and its plan; r may be NULL. */
+static inline struct routed routed(struct route *r)
+{
+    return r ? (struct routed){r, r->plan, r->tag} : (struct routed){0};
+}
 
 /* One more reference; any thread. */
 struct route *route_ref(struct route *r);
@@ -113,10 +143,10 @@ uint32_t router_count(const struct router *r);
 void router_each(const struct router *r, void (*fn)(void *arg, struct route *route), void *arg);
 /* Frees it; what its line shares goes with the last one. NULL is allowed. Main thread. */
 void router_free(struct router *r);
-/* The route of h; NULL with *fault NO_ROUTE, NO_METHOD (a rule differs only by its method; allow,
+/* The route of h; none with *fault NO_ROUTE, NO_METHOD (a rule differs only by its method; allow,
  * in a, lists the methods of all such rules, at most 32), MATCH_LIMIT or MEMORY. Allocates only
  * for regexes, for query values and for allow. Any thread. */
-struct route *router_match(const struct router *r, const struct head *h, struct arena *a,
+struct routed router_match(const struct router *r, const struct head *h, struct arena *a,
                            enum fault *fault, struct str *allow);
 /* The same, slowly, telling trace about every rule in file order. */
 struct route *router_explain(const struct router *r, const struct head *h, struct arena *a,

@@ -252,6 +252,7 @@ static void file_group(struct building *b, const struct entry *e, uint32_t group
         last->exact = group;
     else
         last->prefix = group;
+    last->near = group_near(store_at(b->s, SLAB_GROUPS, group));
 }
 
 /* Makes the set of all entries that have the host of number i; *end is behind them. */

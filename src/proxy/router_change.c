@@ -166,7 +166,8 @@ static void file_group(struct router_store *s, const struct entry *e, struct pla
     else if (e->path_kind == PATH_REGEX)
         change_regexes(s, p, group, e->pattern);
     else if (group)
-        p->set.paths = trie_put(&s->tries, p->set.paths, e->path, path_in_trie(e), group);
+        p->set.paths = trie_put(&s->tries, p->set.paths, e->path, path_in_trie(e), group,
+                                group_near(&p->group));
     else
         p->set.paths = trie_take(&s->tries, p->set.paths, e->path, path_in_trie(e));
 }
@@ -183,7 +184,8 @@ static void file_set(struct router *r, const struct entry *e, const struct place
     if (e->host_kind == HOST_ANY)
         r->any = set;
     else if (set)
-        r->hosts = trie_put(&s->tries, r->hosts, e->host, host_in_trie(e), set);
+        r->hosts =
+            trie_put(&s->tries, r->hosts, e->host, host_in_trie(e), set, (struct trie_near){0});
     else
         r->hosts = trie_take(&s->tries, r->hosts, e->host, host_in_trie(e));
 }

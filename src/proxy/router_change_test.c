@@ -50,6 +50,7 @@ static unsigned roll(unsigned n)
 static void route_gone(struct route *r)
 {
     live_routes--;
+    mem_free((void *) (uintptr_t) r->plan);
     mem_free((void *) (uintptr_t) r->name.p);
     mem_free(r);
 }
@@ -58,6 +59,7 @@ static void route_gone(struct route *r)
 static struct route *route_made(const char *name)
 {
     struct route *r = mem_new_aligned(sizeof *r, 64);
+    r->plan = mem_new(sizeof *r->plan);
     r->name = str_c(mem_printf("%s", name));
     r->refs = 1;
     r->free = route_gone;
@@ -189,8 +191,10 @@ static void same_answer(const struct version *v, const struct router *fresh)
     struct str allow[2] = {{0}};
     arena_init(&a, NULL, SIZE_MAX);
     struct head h = roll_request(&a);
-    const struct route *got = router_match(v->router, &h, &a, &f[0], &allow[0]);
-    const struct route *want = router_match(fresh, &h, &a, &f[1], &allow[1]);
+    struct routed to = router_match(v->router, &h, &a, &f[0], &allow[0]);
+    const struct route *got = to.route;
+    assert_ptr_equal(to.plan, got ? got->plan : NULL);
+    const struct route *want = router_match(fresh, &h, &a, &f[1], &allow[1]).route;
     if (got != want || f[0] != f[1] || !str_eq(allow[0], allow[1]))
         fail_msg("%.*s %.*s: %s, not %s", STR_ARG(h.host), STR_ARG(h.path),
                  got ? got->name.p : fault_name(f[0]), want ? want->name.p : fault_name(f[1]));

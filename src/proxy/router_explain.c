@@ -106,12 +106,13 @@ struct route *router_explain(const struct router *r, const struct head *h, struc
 {
     struct walk w = {.router = r, .head = h, .run = {.arena = a}};
     struct route *route = router_walk(&w);
+    uint32_t rule = w.chosen ? w.chosen : r->groups[w.group].first;
     struct listing l = {r, mem_new(r->n_rules * sizeof(*l.v)), 0};
     names_each(r, list_entry_of, &l);
     qsort(l.v, l.n, sizeof(*l.v), compare_order);
     for (size_t i = 0; i < l.n; i++) {
         w.fault = FAULT_OK;
-        bool chosen = route && l.v[i] == &r->entries[r->rules[w.chosen].entry];
+        bool chosen = route && l.v[i] == &r->entries[r->rules[rule].entry];
         const char *why = chosen ? "chosen" : refusal(&w, l.v[i]);
         trace(arg, l.v[i]->route, why ? why : "matches, but a more specific rule comes first");
     }

@@ -160,7 +160,8 @@ struct walk {
     enum fault fault;    /* FAULT_OK, or why the walk had to stop */
     bool method_refused; /* a rule failed only by its method */
     bool collect;        /* collect those methods in allow */
-    uint32_t chosen;     /* the rule that answers */
+    /* What answers, when a route is found: the first rule of a group, or, when not 0, a rule. */
+    uint32_t group, chosen;
     struct str *allow;
     uint32_t n_allow, cap_allow;
 };
@@ -185,7 +186,7 @@ uint32_t conditions_count(const struct conditions *c);
 /* Tests c against w->head; *which (may be NULL) is the condition that failed. */
 enum verdict conditions_test(const struct conditions *c, struct walk *w,
                              const struct condition **which);
-/* The route that answers w->head, by rule w->chosen, or NULL (w->fault, w->method_refused). */
+/* The route that answers w->head, or NULL (w->fault, w->method_refused). */
 struct route *router_walk(struct walk *w);
 /* Reverses s, at most HOST_MAX bytes, into out. */
 struct str host_reverse(struct str s, char out[HOST_MAX]);

@@ -64,10 +64,9 @@ static __attribute__((noinline)) struct route *walk_rules(struct walk *w, const 
 static inline struct route *walk_group(struct walk *w, uint32_t n)
 {
     const struct group *g = &w->router->groups[n];
-    if (g->conditions)
-        return walk_rules(w, g);
-    w->chosen = g->first;
-    return g->route;
+    w->group = n;
+    w->chosen = 0;
+    return g->conditions ? walk_rules(w, g) : g->route;
 }
 
 static struct route *walk_regexes(struct walk *w, const struct host_set *set)
@@ -88,7 +87,9 @@ static __attribute__((noinline)) struct trie_hit find_other(const struct router 
                                                             struct str path)
 {
     struct trie_hit hit = forest_find(&r->forest, root, path, PATH_BORDER);
-    hit.prefix = root && !r->forest.nodes[root].n_label ? r->forest.nodes[root].prefix : 0;
+    const struct trie_node *t = &r->forest.nodes[root];
+    hit.prefix = root && !t->n_label ? trie_value(t, TRIE_PREFIX) : 0;
+    hit.node = hit.exact ? hit.node : t;
     return hit;
 }
 
@@ -135,13 +136,18 @@ static __attribute__((noinline)) struct route *walk_all(struct walk *w, const st
     return route;
 }
 
-/* The group that answers in a set, where no regex or condition can say otherwise; else NULL. */
-static inline const struct group *plain_group(const struct router *r, const struct host_set *set,
-                                              struct trie_hit hit)
+/* What answers in a set, where no regex or condition can say otherwise; none: they may. What lies
+ * in the trie is all that is read of it. */
+static inline struct routed plain_hit(const struct router *r, const struct host_set *set,
+                                      struct trie_hit hit)
 {
     uint32_t best = hit.exact ? hit.exact : set->n_regex ? 0 : hit.prefix;
+    if (__builtin_expect(best == 0, 0))
+        return routed(NULL);
+    if (trie_is_near(hit.node))
+        return (struct routed){hit.node->what, hit.node->about, hit.node->mark};
     const struct group *g = &r->groups[best];
-    return __builtin_expect(best == 0 || g->conditions, 0) ? NULL : g;
+    return routed(g->conditions ? NULL : g->route);
 }
 
 /* The route in host set number n. */
@@ -149,11 +155,12 @@ static inline struct route *walk_set(struct walk *w, uint32_t n)
 {
     const struct host_set *set = &w->router->sets[n];
     struct trie_hit hit = find_path(w->router, set->paths, w->head->path);
-    const struct group *g = plain_group(w->router, set, hit);
-    if (!g)
+    struct routed to = plain_hit(w->router, set, hit);
+    if (!to.route)
         return walk_all(w, set, hit);
-    w->chosen = g->first;
-    return g->route;
+    w->group = hit.exact ? hit.exact : hit.prefix;
+    w->chosen = 0;
+    return to.route;
 }
 
 /* The sets of wildcards that take the host in, but for the longest. */
@@ -217,7 +224,7 @@ static enum fault allow_list(struct walk *w, struct arena *a, struct str *allow)
 }
 
 /* router_match, where more than the path has a say. */
-static __attribute__((noinline)) struct route *match_all(const struct router *r,
+static __attribute__((noinline)) struct routed match_all(const struct router *r,
                                                          const struct head *h, struct arena *a,
                                                          enum fault *fault, struct str *allow)
 {
@@ -228,25 +235,24 @@ static __attribute__((noinline)) struct route *match_all(const struct router *r,
         *fault = w.method_refused ? allow_list(&w, a, allow) : FAULT_NO_ROUTE;
     if (w.run.memory)
         pattern_run_end(&w.run);
-    return route;
+    return routed(route);
 }
 
-/* The route where no rule names a host and the path alone decides; NULL: that is not so. */
-static inline struct route *match_path(const struct router *r, const struct head *h)
+/* The route where no rule names a host and the path alone decides; none: that is not so. */
+static inline struct routed match_path(const struct router *r, const struct head *h)
 {
     if (r->hosts || !r->any)
-        return NULL;
+        return routed(NULL);
     const struct host_set *set = &r->sets[r->any];
-    const struct group *g = plain_group(r, set, find_path(r, set->paths, h->path));
-    return g ? g->route : NULL;
+    return plain_hit(r, set, find_path(r, set->paths, h->path));
 }
 
-struct route *router_match(const struct router *r, const struct head *h, struct arena *a,
+struct routed router_match(const struct router *r, const struct head *h, struct arena *a,
                            enum fault *fault, struct str *allow)
 {
-    struct route *route = match_path(r, h);
-    if (!route)
+    struct routed to = match_path(r, h);
+    if (!to.route)
         return match_all(r, h, a, fault, allow);
     *fault = FAULT_OK;
-    return route;
+    return to;
 }

@@ -43,4 +43,11 @@ void names_init(struct router *r, uint32_t n);
 /* Calls fn for each entry of r, in no order. */
 void names_each(const struct router *r, void (*fn)(void *arg, uint32_t entry), void *arg);
 
+/* What a group answers with, where no condition has a say: for the trie. */
+static inline struct trie_near group_near(const struct group *g)
+{
+    struct routed to = routed(g->conditions ? NULL : g->route);
+    return (struct trie_near){to.route, to.plan, to.tag};
+}
+
 #endif

@@ -90,7 +90,7 @@ static struct head request(const char *method, const char *host, const char *tar
 static const char *answer(const struct head *h)
 {
     t.allow = (struct str){0};
-    struct route *r = router_match(t.router, h, &t.arena, &t.fault, &t.allow);
+    struct route *r = router_match(t.router, h, &t.arena, &t.fault, &t.allow).route;
     if (!r) {
         assert_int_not_equal(t.fault, FAULT_OK);
         return fault_name(t.fault);
@@ -383,7 +383,7 @@ static void an_arena_that_refuses_is_a_fault(void **state)
     struct head h = request("GET", "h", "/a");
     struct arena none;
     arena_init(&none, NULL, 0);
-    assert_null(router_match(t.router, &h, &none, &t.fault, &t.allow));
+    assert_null(router_match(t.router, &h, &none, &t.fault, &t.allow).route);
     assert_int_equal(t.fault, FAULT_MEMORY);
     arena_fini(&none);
 }

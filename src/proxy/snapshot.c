@@ -47,18 +47,26 @@ void snapshot_each(const struct snapshot *s, void (*fn)(void *arg, struct route 
         router_each(s->passes, fn, arg);
 }
 
-struct route *snapshot_route(const struct snapshot *s, struct head *h, struct arena *a,
-                             enum fault *fault, struct str *allow)
+/* Routes h by the path with its slashes merged; to: how it was routed with the path as it is. */
+static __attribute__((noinline)) struct routed merged(const struct snapshot *s, struct head *h,
+                                                      struct arena *a, enum fault *fault,
+                                                      struct str *allow, struct routed to)
 {
-    struct route *r = router_match(s->router, h, a, fault, allow);
-    const struct route *settled = r ? r : s->fallback;
-    if (settled->settings->slashes != SLASH_MERGE)
-        return r;
     size_t before = h->path.n;
     enum fault f = path_slashes(&h->path, a, SLASH_MERGE);
     if (f != FAULT_OK) {
         *fault = f;
-        return NULL;
+        return routed(NULL);
     }
-    return h->path.n == before ? r : router_match(s->router, h, a, fault, allow);
+    return h->path.n == before ? to : router_match(s->router, h, a, fault, allow);
+}
+
+struct routed snapshot_route(const struct snapshot *s, struct head *h, struct arena *a,
+                             enum fault *fault, struct str *allow)
+{
+    struct routed to = router_match(s->router, h, a, fault, allow);
+    const struct plan *plan = to.plan ? to.plan : s->fallback->plan;
+    if (__builtin_expect(plan->settings->slashes != SLASH_MERGE, 1))
+        return to;
+    return merged(s, h, a, fault, allow, to);
 }

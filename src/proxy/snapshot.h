@@ -67,7 +67,7 @@ void snapshot_each(const struct snapshot *s, void (*fn)(void *arg, struct route 
 /* The route of h as router_match finds it. Where its settings (without a match: the top level's)
  * say slashes: merge and that changes h->path, the merged path is routed anew: the path that is
  * forwarded is always the one that was matched. Any thread. */
-struct route *snapshot_route(const struct snapshot *s, struct head *h, struct arena *a,
+struct routed snapshot_route(const struct snapshot *s, struct head *h, struct arena *a,
                              enum fault *fault, struct str *allow);
 
 #endif

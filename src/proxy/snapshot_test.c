@@ -76,7 +76,7 @@ static const char *route_of(const struct snapshot *s, const char *path, struct s
     struct head h = {.method = STR("GET"), .method_id = METHOD_GET, .path = str_c(path)};
     enum fault f;
     struct str allow;
-    struct route *r = snapshot_route(s, &h, &arena, &f, &allow);
+    struct route *r = snapshot_route(s, &h, &arena, &f, &allow).route;
     static char text[32];
     assert_true(h.path.n < sizeof(text));
     memcpy(text, h.path.p, h.path.n);
@@ -91,10 +91,11 @@ static void what_is_forwarded_is_what_was_matched(void **state)
     struct match_conf admin = {.path = STR("/admin/*")}, all = {.path = STR("/*")},
                       keep = {.path = STR("//keep/*")};
     struct settings_conf keeps = {.slashes = SLASH_KEEP}, merges = {.slashes = SLASH_MERGE};
-    struct route fallback = {.refs = 1, .settings = &keeps};
-    struct route routes[] = {{.name = STR("admin"), .refs = 1, .settings = &keeps},
-                             {.name = STR("all"), .refs = 1, .settings = &merges},
-                             {.name = STR("keep"), .refs = 1, .settings = &keeps}};
+    struct plan keeping = {.settings = &keeps}, merging = {.settings = &merges};
+    struct route fallback = {.refs = 1, .plan = &keeping};
+    struct route routes[] = {{.name = STR("admin"), .refs = 1, .plan = &keeping},
+                             {.name = STR("all"), .refs = 1, .plan = &merging},
+                             {.name = STR("keep"), .refs = 1, .plan = &keeping}};
     struct router_rule rules[] = {{&admin, &routes[0]}, {&all, &routes[1]}, {&keep, &routes[2]}};
     char *why;
     size_t bad;
@@ -110,7 +111,7 @@ static void what_is_forwarded_is_what_was_matched(void **state)
     /* No route matches: the top level's word decides. */
     s.router = router_new(rules, 1, &why, &bad);
     assert_string_equal(route_of(&s, "//admin", &path), "no_route");
-    fallback.settings = &merges;
+    fallback.plan = &merging;
     assert_string_equal(route_of(&s, "//admin", &path), "admin");
     router_free(s.router);
 }

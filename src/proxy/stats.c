@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* stats.c: see stats.h.
  * Invariants:
- * 1. A pair is in the first slot from its own on that was free when it came; slots are never freed.
+ * 1. Slots are taken in order, and never freed.
  * 2. A key, once set, stays: a reader that sees it sees its counter. */
 #include "proxy/stats.h"
 
@@ -14,6 +14,7 @@ void route_names_init(struct route_names *names)
     *names = (struct route_names){0};
     pthread_mutex_init(&names->lock, NULL);
     (void) route_names_number(names, STR("_none"));
+    names->tags[0] |= 1; /* of an exchange without a match, whose route is "_none" */
 }
 
 void route_names_fini(struct route_names *names)
@@ -27,8 +28,12 @@ uint32_t route_names_number(struct route_names *names, struct str name)
     pthread_mutex_lock(&names->lock);
     uintptr_t number = (uintptr_t) map_get(&names->numbers, name);
     if (!number && names->n < ROUTE_OTHER) {
+        uint16_t tag = route_tag(name);
         number = ++names->n;
         map_set(&names->numbers, name, (void *) number);
+        atomic_fetch_or_explicit(&names->tags[tag / 64], UINT64_C(1) << tag % 64,
+                                 memory_order_relaxed);
+        atomic_store_explicit(&names->full, names->n == ROUTE_OTHER, memory_order_release);
     }
     pthread_mutex_unlock(&names->lock);
     return number ? (uint32_t) number - 1 : ROUTE_OTHER;
@@ -78,9 +83,7 @@ struct route_stats *stats_route_new(struct stats *s, uint32_t index, struct str 
 void route_count_add(struct route_stats *r, uint8_t method_id, uint16_t status)
 {
     uint32_t key = route_count_key(method_id, status);
-    uint32_t at = (status + 31u * method_id) % ROUTE_COUNTS;
-    for (uint32_t used = 0; used < ROUTE_COUNTS; used++) {
-        struct route_count *c = &r->counts[(at + used) % ROUTE_COUNTS];
+    for (struct route_count *c = r->counts; c < r->counts + ROUTE_COUNTS; c++) {
         uint32_t seen = atomic_load_explicit(&c->key, memory_order_relaxed);
         if (seen == key || seen == 0) {
             counter_add(&c->n, 1);

@@ -47,12 +47,25 @@ void trie_set_children(struct trie_store *s, uint32_t at, const uint8_t *bytes, 
     t->fan = fan;
     t->n_keys = (uint16_t) n;
     t->first = table ? table : first;
-    for (uint32_t i = 0; i < n; i++) {
-        if (table)
-            *(uint32_t *) slab_at(&s->table, table + bytes[i]) = first + i;
-        else if (i == 0 || !dense)
-            t->keys[i] = bytes[i];
-    }
+    for (uint32_t i = 0; table && i < n; i++)
+        *(uint32_t *) slab_at(&s->table, table + bytes[i]) = first + i;
+    if (fan == TRIE_SPARSE)
+        memcpy(t->keys, bytes, n < TRIE_KEYS ? n : TRIE_KEYS);
+    else if (fan == TRIE_DENSE && n)
+        t->keys[0] = bytes[0];
+}
+
+void trie_set_near(struct trie_store *s, uint32_t at, struct trie_near near)
+{
+    struct trie_node *t = slab_at(&s->nodes, at);
+    uint32_t exact = t->exact, prefix = t->prefix;
+    if (t->n_keys || (exact == 0) == (prefix == 0) || !near.what)
+        return;
+    t->fan = exact ? TRIE_NEAR_EXACT : TRIE_NEAR_PREFIX;
+    t->value = exact + prefix;
+    t->what = near.what;
+    t->about = near.about;
+    t->mark = near.mark;
 }
 
 /* ---- building ------------------------------------------------------------------------------ */
@@ -93,6 +106,7 @@ static size_t run_length(const struct range *r, size_t i)
 static void fill(struct trie_store *s, uint32_t at, struct range r)
 {
     struct trie_node *t = slab_at(&s->nodes, at);
+    const struct trie_key *first_key = r.keys;
     uint8_t bytes[256];
     uint32_t n_children = 0, child = 0;
     size_t n = common(&r), len;
@@ -107,8 +121,10 @@ static void fill(struct trie_store *s, uint32_t at, struct range r)
     }
     for (size_t i = 0; i < r.n; i += run_length(&r, i))
         bytes[n_children++] = byte_of(&r, i);
-    if (n_children == 0)
+    if (n_children == 0) {
+        trie_set_near(s, at, first_key->near);
         return;
+    }
     uint32_t first = trie_block(s, &s->nodes, n_children);
     trie_set_children(s, at, bytes, n_children, first);
     for (size_t i = 0; i < r.n; i += len) {
@@ -139,12 +155,13 @@ uint32_t forest_prefixes(const struct forest *f, uint32_t root, struct str s,
         if (s.n - at < t->n_label || !trie_label_at(s.p + at, t->label, t->n_label))
             break;
         at += t->n_label;
-        if (t->prefix && (at == s.n ? border.at_end : s.p[at] == border.byte)) {
+        uint32_t prefix = trie_value(t, TRIE_PREFIX);
+        if (prefix && trie_at_border(s, at, border)) {
             if (found == want)
-                *value = t->prefix;
+                *value = prefix;
             found++;
         }
-        if (at == s.n)
+        if (at == s.n || trie_is_near(t))
             break;
         root = trie_child(f, t, (uint8_t) s.p[at++]);
     }

@@ -23,7 +23,21 @@ static void leave(struct trie_store *s, const struct slab *of, uint32_t at, uint
 static uint32_t child_of(const struct trie_store *s, uint32_t at, uint8_t byte)
 {
     struct forest f = trie_store_view(s);
-    return trie_child(&f, node(s, at), byte);
+    return trie_is_near(node(s, at)) ? 0 : trie_child(&f, node(s, at), byte);
+}
+
+/* A leaf forgets what its value stands for: it may get children, or another value. */
+static void forget_near(struct trie_node *t)
+{
+    if (!trie_is_near(t))
+        return;
+    uint32_t exact = trie_value(t, TRIE_EXACT), prefix = trie_value(t, TRIE_PREFIX);
+    t->fan = TRIE_DENSE;
+    t->n_keys = 0;
+    t->first = 0;
+    t->exact = exact;
+    t->prefix = prefix;
+    memset(t->keys, 0, sizeof(t->keys));
 }
 
 /* The first bytes of a node's children, ascending; *first: the number of the first child. */
@@ -63,6 +77,7 @@ static void leave_children(struct trie_store *s, uint32_t table, uint32_t first,
 static uint32_t own_child(struct trie_store *s, uint32_t at, uint8_t byte)
 {
     uint8_t bytes[257];
+    forget_near(node(s, at));
     uint32_t old, n = children_of(s, at, bytes, &old), i = 0;
     while (i < n && bytes[i] < byte)
         i++;
@@ -121,6 +136,26 @@ static uint32_t common_label(const struct trie_node *t, struct str key, size_t p
     return n;
 }
 
+/* Node at, which is new, and its only child become one, if they fit. True: they did. */
+static bool merge(struct trie_store *s, uint32_t at)
+{
+    struct trie_node *t = node(s, at);
+    if (trie_is_near(t) || t->exact || t->prefix || t->n_keys != 1)
+        return false;
+    uint32_t child = t->first;
+    const struct trie_node *below = node(s, child);
+    if (t->n_label + 1u + below->n_label > TRIE_LABEL)
+        return false;
+    struct trie_node one = *below;
+    memcpy(one.label, t->label, t->n_label);
+    one.label[t->n_label] = (char) t->keys[0];
+    memcpy(one.label + t->n_label + 1, below->label, below->n_label);
+    one.n_label = (uint8_t) (t->n_label + 1u + below->n_label);
+    *t = one;
+    leave(s, &s->nodes, child, 1);
+    return true;
+}
+
 /* ---- putting ------------------------------------------------------------------------------- */
 
 /* Node at, which is new, keeps the first n bytes of its label; what is behind becomes its child. */
@@ -136,6 +171,7 @@ static void split(struct trie_store *s, uint32_t at, uint32_t n)
     t->exact = t->prefix = 0;
     t->n_label = (uint8_t) n;
     trie_set_children(s, at, &byte, 1, child);
+    (void) merge(s, child); /* its label is shorter: what was a chain may fit */
 }
 
 /* Node at, which is empty, gets the rest of key; returns the node that it ends at. */
@@ -159,16 +195,20 @@ static uint32_t chain(struct trie_store *s, uint32_t at, struct str key, size_t 
 /* The node that key ends at, with new ones on the way to it. */
 static uint32_t own_way(struct trie_store *s, uint32_t at, struct str key)
 {
+    uint32_t above = 0;
     size_t pos = 0;
     for (;;) {
         uint32_t n = common_label(node(s, at), key, pos);
-        if (n < node(s, at)->n_label)
+        if (n < node(s, at)->n_label) {
             split(s, at, n);
+            at = above && merge(s, above) ? above : at;
+        }
         pos += n;
         if (pos == key.n)
             return at;
         uint8_t byte = (uint8_t) key.p[pos++];
         bool there = child_of(s, at, byte) != 0;
+        above = at;
         at = own_child(s, at, byte);
         if (!there)
             return chain(s, at, key, pos);
@@ -177,6 +217,7 @@ static uint32_t own_way(struct trie_store *s, uint32_t at, struct str key)
 
 static void set_value(struct trie_node *t, enum trie_kind kind, uint32_t value)
 {
+    forget_near(t);
     if (kind == TRIE_EXACT)
         t->exact = value;
     else
@@ -184,11 +225,12 @@ static void set_value(struct trie_node *t, enum trie_kind kind, uint32_t value)
 }
 
 uint32_t trie_put(struct trie_store *s, uint32_t root, struct str key, enum trie_kind kind,
-                  uint32_t value)
+                  uint32_t value, struct trie_near near)
 {
     uint32_t to = own_root(s, root);
     uint32_t at = root ? own_way(s, to, key) : chain(s, to, key, 0);
     set_value(node(s, at), kind, value);
+    trie_set_near(s, at, near);
     return to;
 }
 
@@ -215,29 +257,10 @@ uint32_t trie_get(const struct trie_store *s, uint32_t root, struct str key, enu
     uint32_t at = find(s, root, key);
     if (!at)
         return 0;
-    return kind == TRIE_EXACT ? node(s, at)->exact : node(s, at)->prefix;
+    return trie_value(node(s, at), kind);
 }
 
 /* ---- taking -------------------------------------------------------------------------------- */
-
-/* Node at, which is new, and its only child become one, if they fit. */
-static void merge(struct trie_store *s, uint32_t at)
-{
-    struct trie_node *t = node(s, at);
-    if (t->exact || t->prefix || t->n_keys != 1)
-        return;
-    uint32_t child = t->first;
-    const struct trie_node *below = node(s, child);
-    if (t->n_label + 1u + below->n_label > TRIE_LABEL)
-        return;
-    struct trie_node one = *below;
-    memcpy(one.label, t->label, t->n_label);
-    one.label[t->n_label] = (char) t->keys[0];
-    memcpy(one.label + t->n_label + 1, below->label, below->n_label);
-    one.n_label = (uint8_t) (t->n_label + 1u + below->n_label);
-    *t = one;
-    leave(s, &s->nodes, child, 1);
-}
 
 /* Where a trie is cut to lose the node that a key ends at. */
 struct cut {
@@ -263,7 +286,7 @@ static struct cut find_cut(const struct trie_store *s, uint32_t at, struct str k
 /* Leaves the chain of only children below node at, which is left with its siblings. */
 static void leave_chain(struct trie_store *s, uint32_t at)
 {
-    while (node(s, at)->n_keys) {
+    while (!trie_is_near(node(s, at)) && node(s, at)->n_keys) {
         at = node(s, at)->first;
         leave(s, &s->nodes, at, 1);
     }
@@ -301,6 +324,6 @@ uint32_t trie_take(struct trie_store *s, uint32_t root, struct str key, enum tri
         leave_chain(s, child_of(s, at, byte));
         drop_child(s, at, byte);
     }
-    merge(s, at);
+    (void) merge(s, at);
     return to;
 }

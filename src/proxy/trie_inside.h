@@ -13,4 +13,7 @@ uint32_t trie_block(struct trie_store *s, struct slab *of, uint32_t n);
 void trie_set_children(struct trie_store *s, uint32_t at, const uint8_t *bytes, uint32_t n,
                        uint32_t first);
 
+/* Node at, if it is a leaf with one value, keeps what that stands for. */
+void trie_set_near(struct trie_store *s, uint32_t at, struct trie_near near);
+
 #endif

@@ -231,8 +231,10 @@ static void compare(const struct router *router, const struct route *routes,
     struct head h = make_head(s, &a);
     struct str allow = {0};
     enum fault fault;
-    const struct route *got = router_match(router, &h, &a, &fault, &allow);
+    struct routed to = router_match(router, &h, &a, &fault, &allow);
+    const struct route *got = to.route;
     int want = list_match(rules, n, s);
+    must(to.plan == (got ? got->plan : NULL));
     if (want >= 0)
         must(got == &routes[want]);
     else
@@ -248,6 +250,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
     struct plain rules[RULES] = {0};
     struct match_conf matches[RULES];
     struct route routes[RULES] = {0};
+    struct plan plans[RULES] = {0};
     struct router_rule list[RULES];
     struct arena a;
     arena_init(&a, NULL, SIZE_MAX);
@@ -256,6 +259,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
         make_rule(&in, &rules[i]);
         make_match(&rules[i], &matches[i], &a);
         routes[i].refs = 1;
+        routes[i].plan = &plans[i];
         list[i] = (struct router_rule){&matches[i], &routes[i]};
     }
     char *why = NULL;

@@ -47,7 +47,7 @@ struct built_route {
     struct route route; /* first: see route_free */
     struct route_block *block;
 };
-_Static_assert(sizeof(struct built_route) == 64, "a route is one cache line");
+_Static_assert(sizeof(struct built_route) <= 64, "a route is one cache line");
 
 /* The heap piece of a plan; texts lie behind it. Counted. */
 struct built_plan {
@@ -450,7 +450,7 @@ static struct built_route *take_room(struct build *b)
 {
     struct route_block *k = b->block;
     if (!k || k->n == k->cap) {
-        uint32_t cap = !k ? BLOCK_LEAST : k->cap < BLOCK_MOST ? k->cap * 4 : k->cap;
+        uint32_t cap = !k ? BLOCK_LEAST : k->cap < BLOCK_MOST / 4 ? k->cap * 4 : BLOCK_MOST;
         route_block_unref(k);
         k = b->block = mem_new(sizeof *k);
         k->cap = MEM_WATCHED ? 1 : cap;

@@ -60,6 +60,13 @@ static void forget(struct supervisor *s)
         notify_status("serving");
 }
 
+static void send_order(struct supervisor *s)
+{
+    struct upgrade *u = &s->upgrade;
+    if (u->order && (s->server.pid == 0 || supervisor_order(&s->server, u->order, -1)))
+        u->order = 0;
+}
+
 void upgrade_fail(struct supervisor *s, const char *format, ...)
 {
     struct upgrade *u = &s->upgrade;
@@ -72,13 +79,14 @@ void upgrade_fail(struct supervisor *s, const char *format, ...)
     va_end(args);
     char *text = mem_printf("%s is not used: %s\nthe old program serves on", u->binary, why);
     log_write_lines(LOG_ERROR, "upgrade.failed", text);
+    u->order = CHANNEL_THAW;
+    send_order(s); /* who was told that there is no upgrade may change things at once */
     door_tell(&u->asker, false, text);
     mem_free(text);
     if (u->next.pid > 0)
         kill(u->next.pid, SIGKILL); /* it has served nobody */
     u->next.failed = true;
     grow_old(s, &u->next, clock_now());
-    u->order = CHANNEL_THAW;
     u->phase = UPGRADE_NONE;
     forget(s);
 }
@@ -299,8 +307,7 @@ bool upgrade_tick(struct supervisor *s, usec_t now)
 {
     struct upgrade *u = &s->upgrade;
     unsigned long long seconds = u->within / USEC_PER_SEC;
-    if (u->order && (s->server.pid == 0 || supervisor_order(&s->server, u->order, -1)))
-        u->order = 0;
+    send_order(s);
     if (u->phase != UPGRADE_NONE && now >= u->deadline) {
         if (u->phase == UPGRADE_FREEZING)
             upgrade_fail(s, "the running server did not answer within %llu s", seconds);

@@ -196,16 +196,20 @@ def test_refuses_the_configuration(t):
     code, _, err = upgrade(t, w)
     assert code == 1 and "access.log" in err, err
     still_serves(t, w, old)
-    add_route(w, "after")
+    await_true("changes again", lambda: put_route(w, "after").status == 201)
     os.mkdir(d)
     assert upgrade(t, w)[0] == 0
     w.stop()
 
 
-def add_route(w, name, status=201):
+def put_route(w, name):
     with client.Client(w.admin) as c:
         body = json.dumps({"match": "/" + name, "reply": {"body": name}}).encode()
-        r = c.ask("PUT", "/v1/routes/" + name, (), body, host="weir")
+        return c.ask("PUT", "/v1/routes/" + name, (), body, host="weir")
+
+
+def add_route(w, name, status=201):
+    r = put_route(w, name)
     assert r.status == status, r
 
 

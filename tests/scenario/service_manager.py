@@ -175,6 +175,7 @@ def test_pid_file_of_another(t):
             assert f.read() == "%d\n" % w.pid
 
     refused()
+    assert w.get("/").status == 200  # who is killed before it served is not started again
     old = w.server_pid()
     os.kill(old, signal.SIGKILL)
     await_true("another server", lambda: w.children() and w.server_pid() != old)

@@ -138,8 +138,8 @@ typedef struct weir_fetch_options {
     weir_result (*produce)(void *arg, weir_fetch *f);
 } weir_fetch_options;
 
-/* A C function in place of an upstream: WEIR_REPLY, WEIR_WAIT or WEIR_FAIL. It does not hear of a
- * client that leaves meanwhile: what is to be freed then needs a transport, beside `finished`. */
+/* A C function in place of an upstream: WEIR_REPLY, WEIR_WAIT or WEIR_FAIL. It is not called again
+ * when its client has left meanwhile: weir_on_finished tells of that. */
 typedef weir_result (*weir_func)(void *arg, weir_exchange *x, const weir_head *in);
 
 /* ---- instances: one thread at a time --------------------------------------------------------- */

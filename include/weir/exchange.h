@@ -54,8 +54,14 @@ static inline weir_str weir_cstr(const char *z)
 WEIR_API const char *weir_client_ip(weir_exchange *x, char room[46]);
 /* What the last weir_set_value of this exchange said, at first NULL. */
 WEIR_API void *weir_value(weir_exchange *x);
-/* Keeps a pointer for later callbacks of this exchange; `finished` is the place to free it. */
+/* Keeps a pointer for later callbacks of this exchange; weir_on_finished is the way to free it. */
 WEIR_API void weir_set_value(weir_exchange *x, void *value);
+/* Has fn called at the end of x, however it ends: soon after its client has left, say, suspended or
+ * not ("client_gone"). On x's thread, behind the proxy's `finished`, once; x and what it keeps are
+ * valid until fn returns. One an exchange: the last call counts, and fn NULL takes it back. */
+WEIR_API void weir_on_finished(weir_exchange *x,
+                               void (*fn)(void *arg, weir_exchange *x, const char *reason),
+                               void *arg);
 /* Before answering WEIR_WAIT: a ticket for weir_resume. The callback is called again then.
  * NULL: one is out already. */
 WEIR_API weir_ticket *weir_suspend(weir_exchange *x);

@@ -49,6 +49,8 @@ struct embed_slot {
     struct chain *out; /* while produce runs */
     weir_result (*produce)(void *arg, weir_exchange *x);
     void *produce_arg;
+    void (*finished)(void *arg, weir_exchange *x, const char *reason); /* NULL: nobody hears */
+    void *finished_arg;
     bool rewritten;   /* by round_trip's side: x->out is made */
     bool continued;   /* 100 was sent */
     bool awaits_body; /* weir_read_body said to wait */

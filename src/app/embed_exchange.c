@@ -27,6 +27,14 @@ void weir_set_value(weir_exchange *x, void *value)
     embed_slot_of(exchange_in(x))->value = value;
 }
 
+void weir_on_finished(weir_exchange *x, void (*fn)(void *arg, weir_exchange *x, const char *reason),
+                      void *arg)
+{
+    struct embed_slot *slot = embed_slot_of(exchange_in(x));
+    slot->finished = fn;
+    slot->finished_arg = arg;
+}
+
 weir_ticket *weir_suspend(weir_exchange *x)
 {
     return (weir_ticket *) (void *) exchange_suspend(exchange_in(x));

@@ -148,12 +148,14 @@ static enum hook on_fault(struct exchange *x, void *slot, enum fault fault)
     return hook_of(x, r) == HOOK_REPLY ? HOOK_REPLY : HOOK_PASS;
 }
 
-static void on_finish(struct exchange *x, void *slot)
+static void on_finish(struct exchange *x, void *own)
 {
-    (void) slot;
+    const struct embed_slot *slot = own;
     const weir_proxy_options *o = &handler_of(x)->options;
     if (o->finished)
         o->finished(o->arg, exchange_out(x), fault_name(x->fault));
+    if (slot->finished)
+        slot->finished(slot->finished_arg, exchange_out(x), fault_name(x->fault));
 }
 
 const struct feature embed_feature = {

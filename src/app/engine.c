@@ -262,12 +262,27 @@ struct release_post {
     struct snapshot *snapshot;
 };
 
+/* Routes have ended: others may need their places in the figures by route. */
+static void free_places(struct engine *e)
+{
+    size_t all = e->n_workers + 1;
+    struct stats **stats = mem_new(all * sizeof(*stats));
+    for (size_t i = 0; i < all; i++)
+        stats[i] = e->workers[i].stats;
+    if (e->used)
+        stats_forget(&e->names, stats, all, e->used);
+    mem_free(stats);
+}
+
 static void free_here(struct post *p)
 {
     struct release_post *m = (struct release_post *) (void *) p;
     struct engine *e = m->snapshot->release_arg;
+    if (m->snapshot == e->used)
+        e->used = NULL;
     e->trim |= snapshot_free(m->snapshot);
     mem_free(m);
+    free_places(e);
 }
 
 /* The last holder may be any worker; routes and endpoints are the main thread's. */
@@ -283,6 +298,7 @@ struct snapshot_inputs engine_inputs(struct engine *e, const struct snapshot *pr
 {
     return (struct snapshot_inputs){.registry = e->registry,
                                     .features = e->features.set,
+                                    .names = &e->names,
                                     .tls = e->tls,
                                     .previous = previous,
                                     .starts = !previous,
@@ -337,6 +353,7 @@ void engine_listen(struct engine *e, uint32_t worker, int fd, struct str address
 
 void engine_use_derived(struct engine *e, struct snapshot *s)
 {
+    e->used = s;
     for (uint32_t i = 0; i < e->n_workers; i++)
         worker_set_snapshot(e->workers[i].worker, s);
 }

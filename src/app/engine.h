@@ -59,6 +59,7 @@ struct engine {
     struct events *events;          /* of configuration and endpoints; features hear of each */
     struct event_subscriber teller; /* which tells them */
     struct route_names names;
+    const struct snapshot *used; /* the workers' last; not a holder; NULL: none, or it is gone */
     struct worker_shared shared;
     bool pin, foreign;
     bool succeeded; /* see worker->succeeded: set before engine_drain */

@@ -13,6 +13,7 @@
 struct snapshot_inputs {
     struct upstream_registry *registry;
     const struct feature_set *features; /* kept by the snapshot */
+    struct route_names *names;          /* gives numbers to routes; NULL: nobody does */
     struct tls_store *tls;              /* watches files; NULL: nobody does */
     const struct snapshot *previous;    /* what to share with; NULL: nothing */
     /* Nothing is served yet: a certificate out of its time is better than no server. */

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/panic.h"
 #include "control/snapshot_inside.h"
+#include "proxy/stats.h"
 
 /* The configuration of one feature as routes use it: many routes share one. Counted. */
 struct feature_share {
@@ -41,6 +42,7 @@ struct route_block {
     _Atomic uint32_t refs; /* routes in it, and the build while it takes more */
     uint32_t n, cap;
     struct built_route *v;
+    struct route_names *names; /* of their numbers; NULL: they get none */
 };
 
 struct built_route {
@@ -440,9 +442,12 @@ void build_shares_drop(struct build *b)
 
 static void route_free(struct route *r)
 {
+    struct route_block *k = ((struct built_route *) r)->block;
+    if (k->names)
+        route_names_leave(k->names, r);
     plan_unref(plan_of(r));
     mem_free((void *) r->name.p);
-    route_block_unref(((struct built_route *) r)->block);
+    route_block_unref(k);
 }
 
 /* Room for one route, zeroed. The more routes a build makes, the larger its blocks. */
@@ -454,6 +459,7 @@ static struct built_route *take_room(struct build *b)
         route_block_unref(k);
         k = b->block = mem_new(sizeof *k);
         k->cap = MEM_WATCHED ? 1 : cap;
+        k->names = b->in->names;
         k->v = mem_new_large(k->cap * sizeof *k->v);
         atomic_store_explicit(&k->refs, 1, memory_order_relaxed);
     }

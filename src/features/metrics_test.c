@@ -104,6 +104,58 @@ static void test_numbers_on_first_use(void **state)
     route_names_fini(&names);
 }
 
+static struct route route_called(const char *name)
+{
+    return (struct route){.name = str_c(name), .index = ROUTE_UNUSED};
+}
+
+/* A number is free again when neither a route nor the configuration has its name, and not before
+ * all are given. */
+static void test_numbers_of_routes_that_went(void **state)
+{
+    (void) state;
+    static const struct snapshot nothing;
+    static struct route_names names;
+    struct route routes[ROUTE_OTHER], late = route_called("late"), later = route_called("later");
+    char text[ROUTE_OTHER][8];
+    route_names_init(&names);
+    struct stats *all[] = {stats_new(&names), stats_new(&names)};
+    for (unsigned i = 1; i < ROUTE_OTHER - 1; i++) {
+        snprintf(text[i], sizeof text[i], "r%u", i);
+        routes[i] = route_called(text[i]);
+        (void) stats_route_first(all[i % 2], &routes[i]);
+    }
+    route_names_leave(&names, &routes[5]);
+    stats_forget(&names, all, 2, &nothing);
+    assert_non_null(all[1]->routes[5]); /* there is room still */
+    struct route last = route_called("last"), again = route_called("r7");
+    (void) stats_route_first(all[0], &last);
+    assert_int_equal(last.index, ROUTE_OTHER - 1);
+    assert_true(route_names_none(&names, route_tag(STR("late"))));
+    (void) stats_route_first(all[0], &again); /* another of that name: it may not go yet */
+    route_names_leave(&names, &routes[7]);
+    stats_forget(&names, all, 2, &nothing);
+    assert_null(all[1]->routes[5]);
+    assert_non_null(all[1]->routes[7]);
+    assert_false(route_names_none(&names, route_tag(STR("late"))));
+    struct route_stats *fresh = stats_route_first(all[1], &late);
+    assert_int_equal(late.index, 5);
+    assert_true(str_eq(fresh->name, STR("late")));
+    assert_int_equal(counter_get(&fresh->bytes_in), 0);
+    (void) stats_route_first(all[1], &later);
+    assert_int_equal(later.index, ROUTE_OTHER);
+    assert_false(route_names_none(&names, route_tag(STR("r7"))));
+    assert_true(route_names_none(&names, route_tag(STR("r5"))));
+    route_names_leave(&names, &later); /* it has none to give back */
+    route_names_leave(&names, &again);
+    stats_forget(&names, all, 2, &nothing);
+    assert_null(all[1]->routes[7]);
+    assert_null(all[0]->routes[7]);
+    stats_free(all[0]);
+    stats_free(all[1]);
+    route_names_fini(&names);
+}
+
 static void test_events_by_kind(void **state)
 {
     void *own = NULL;
@@ -127,6 +179,7 @@ int main(void)
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_shared_and_skipped),
         cmocka_unit_test(test_numbers_on_first_use),
+        cmocka_unit_test(test_numbers_of_routes_that_went),
         cmocka_unit_test(test_events_by_kind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,6 +13,8 @@
 #include "http/head.h"
 #include "proxy/route.h"
 
+struct snapshot;
+
 #define ROUTE_COUNTS 64u /* pairs of method and status kept apart for a route */
 
 /* Requests of one method that were answered with one status. */
@@ -33,19 +35,26 @@ struct route_stats {
 };
 _Static_assert(offsetof(struct route_stats, duration.sum_us) % 64 == 0, "a cache line begins");
 
-/* Dense numbers of route names, given on the first request: a name keeps its number over reloads.
- * One an engine; any thread. */
+/* A number and who has it. */
+struct route_place {
+    struct str name; /* owned; p NULL: it is free */
+    uint32_t routes; /* of that name and number, in all snapshots that are left */
+};
+
+/* Dense numbers of route names, given on the first request: a name keeps its number over reloads,
+ * and without a route as long as no other needs it. One an engine; any thread. */
 struct route_names {
-    pthread_mutex_t lock; /* taken on a route's first request, never for another */
+    pthread_mutex_t lock; /* taken on a route's first request and at its end, never for another */
     struct map numbers;   /* name -> number + 1 */
-    uint32_t n;
+    uint32_t n;           /* that are given */
+    struct route_place places[ROUTE_OTHER];
     /* Every number is given, and tags are those of all names that have one. */
     _Atomic bool full;
     _Atomic uint64_t tags[(UINT16_MAX + 1) / 64];
 };
 
-/* No name of that tag has a number, nor will have: its figures are those of ROUTE_OTHER, and the
- * route need not be looked at. */
+/* No name of that tag has a number: its figures are those of ROUTE_OTHER, and the route need not be
+ * looked at. */
 static inline bool route_names_none(const struct route_names *names, uint16_t tag)
 {
     return atomic_load_explicit(&names->full, memory_order_acquire) &&
@@ -56,8 +65,8 @@ static inline bool route_names_none(const struct route_names *names, uint16_t ta
 void route_names_init(struct route_names *names);
 /* Frees; nobody asks any more. */
 void route_names_fini(struct route_names *names);
-/* The number of a name; ROUTE_OTHER when all are taken. */
-uint32_t route_names_number(struct route_names *names, struct str name);
+/* r ends, and with it what its number is kept for. */
+void route_names_leave(struct route_names *names, const struct route *r);
 
 struct stats {
     struct route_names *names;                                      /* not owned */
@@ -79,6 +88,10 @@ struct stats {
 struct stats *stats_new(struct route_names *names);
 /* Frees, the figures of routes too; nobody reads any more. */
 void stats_free(struct stats *s);
+/* When all numbers are given: frees those of names that neither a route nor s has any more, with
+ * their figures in the n structs. The thread that reads these. */
+void stats_forget(struct route_names *names, struct stats *const *all, size_t n,
+                  const struct snapshot *s);
 /* Makes the figures of r on this worker, which had none, and numbers r when this is its first
  * request anywhere. The worker's thread only. */
 struct route_stats *stats_route_first(struct stats *s, struct route *r);

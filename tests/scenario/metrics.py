@@ -128,6 +128,53 @@ def test_thousand_routes(t):
         assert m.value("weir_requests_total", route="_other") == n - len(routes) + 1
 
 
+def test_places_of_routes_that_went(t):
+    """When all places are taken, routes that come get those of routes that went, and count from
+    nothing; a route that stays keeps its figures. By a reload, and by one change at run time."""
+    if t.variant == "onebyte":
+        return
+
+    def routes(*names):
+        return [{"name": n, "match": {"path": "/" + n}, "reply": {"body": n}} for n in names]
+    first = ["a%03d" % i for i in range(998)]
+    w = t.start({"routes": routes("stays", *first), "workers": 2, "admin": {"address": t.unix()}})
+
+    def ask(*names):
+        with w.client() as c:
+            for n in names:
+                assert c.get("/" + n).text == n
+
+    def count(name):
+        m = w.metrics()
+        found = m.has("weir_requests_total", route=name)
+        return m.value("weir_requests_total", route=name) if found else 0
+    ask("stays", *first)
+    await_true("every place is taken", lambda: w.metrics().value("weir_requests_total") == 999)
+    w.reload(w.with_config(routes=routes("stays", "b1", "b2")),
+             probe=lambda: w.get("/b1").status == 200)
+    # As soon as nobody has the old configuration any more.
+    await_true("the old ones are gone", lambda: not w.metrics().has(
+        "weir_requests_total", route="a000"))
+    ask("stays", "b2", "b2")
+    await_true("counted", lambda: (count("stays"), count("b2")) == (2, 2))
+    assert not w.metrics().has("weir_requests_total", route="a997")
+
+    more = ["c%03d" % i for i in range(998)]
+    w.reload(w.with_config(routes=routes("stays", *more)),
+             probe=lambda: w.get("/" + more[-1]).status == 200)
+    ask(*more)
+    code, out, said = t.run("route", "rm", "c007", "--admin", w.admin)
+    assert code == 0, said
+    await_true("its series is gone", lambda: not w.metrics().has(
+        "weir_requests_total", route="c007"))
+    code, out, said = t.run("route", "add", json.dumps(routes("c007")[0]), "--admin", w.admin)
+    assert code == 0, said
+    await_true("it is back", lambda: w.get("/c007").status == 200)
+    before = count("c007")
+    ask("c007", "stays")
+    await_true("counted anew", lambda: count("c007") == before + 1 and count("stays") == 3)
+
+
 def test_only_used_routes_count(t):
     """The last routes of many have series of their own when few were asked; over a reload too."""
     n = 1500

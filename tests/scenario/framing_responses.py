@@ -260,6 +260,18 @@ def test_204_with_framing(t):
     assert r.status in (204, 502), r
 
 
+def test_204_that_announces_content(t):
+    """Whoever says that content follows a 204 may send it at any time: nobody gets it."""
+    for i, field in enumerate(("Content-Length: 5", "Transfer-Encoding: chunked")):
+        path = "/204-content%d" % i
+        t.o.on(path, ("HTTP/1.1 204 No Content\r\n" + field + "\r\n\r\n").encode())
+        with t.w.client() as c:
+            assert c.get(path).status == 204
+            assert t.o.seen(path)[-1].conn.ended.wait(20), "the connection was kept"
+            assert c.get("/after-204").status == 200
+            assert c.ask("HEAD", path).status == 204
+
+
 def test_status_lines_good(t):
     for i, line in enumerate(("HTTP/1.1 200 ", "HTTP/1.1 200", "HTTP/1.1 299 Odd but fine",
                               "HTTP/1.0 200 OK", "HTTP/1.1 418 caf\xe9", "HTTP/1.1 599 X")):

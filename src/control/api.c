@@ -242,8 +242,9 @@ bool admin_allows(struct exchange *x, const struct admin *a, enum admin_page pag
 struct str api_param(struct api_call *c, const char *name)
 {
     struct str value = STR("");
+    struct str query = c->x->in->query;
     if (c->x->in->has_query)
-        (void) query_param(c->x->in->query, str_c(name), &c->x->arena, &value);
+        (void) query_param(&query, str_c(name), &c->x->arena, &value);
     return value;
 }
 

@@ -206,12 +206,12 @@ static bool form_equals(struct str text, struct str name)
     return i == name.n;
 }
 
-bool query_param(struct str query, struct str name, struct arena *a, struct str *value)
+bool query_param(struct str *query, struct str name, struct arena *a, struct str *value)
 {
     struct str pair;
-    while (next_pair(&query, &pair)) {
+    while (next_pair(query, &pair)) {
         struct str key = pair_key(pair);
-        if (!form_equals(key, name))
+        if (!form_equals(key, name) || (pair.n && memchr(pair.p, ';', pair.n)))
             continue;
         struct str raw = str_sub(pair, key.n + 1, pair.n);
         char *text = arena_alloc(a, raw.n + 1);

@@ -108,12 +108,13 @@ static void test_param(void **state)
         {"a=%zz&a=3", "a", "3"}, {"a=%4&b=1", "a", NULL},
         {"=1", "", "1"},         {"a+b=1", "a b", "1"},
         {"%=1&a=2", "a", "2"},   {"a=b=c", "a", "b=c"},
-        {"&&a=1", "a", "1"},
+        {"&&a=1", "a", "1"},     {"a=1;b&a=2", "a", "2"},
+        {"a;=1", "a;", NULL},
     };
     for (size_t i = 0; i < ROWS(rows); i++) {
         struct arena a;
         struct str value, query = str_c(rows[i][0]);
-        bool found = query_param(query, str_c(rows[i][1]), test_arena(&a), &value);
+        bool found = query_param(&query, str_c(rows[i][1]), test_arena(&a), &value);
         same_number(found, rows[i][2] != NULL, "found", query);
         if (found)
             same_str(value, rows[i][2], "value", query);
@@ -121,13 +122,27 @@ static void test_param(void **state)
     }
 }
 
+static void test_params(void **state)
+{
+    (void) state;
+    struct arena a;
+    struct str value, query = str_c("a=1&b=2&a=%33&a=4;5&a");
+    const char *const wanted[] = {"1", "3", ""};
+    test_arena(&a);
+    for (size_t i = 0; i < ROWS(wanted); i++) {
+        same_number(query_param(&query, str_c("a"), &a, &value), true, "found", query);
+        same_str(value, wanted[i], "value", query);
+    }
+    same_number(query_param(&query, str_c("a"), &a, &value), false, "at the end", query);
+    arena_fini(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_clean),
-        cmocka_unit_test(test_clean_is_bounded),
-        cmocka_unit_test(test_join),
-        cmocka_unit_test(test_param),
+        cmocka_unit_test(test_clean),  cmocka_unit_test(test_clean_is_bounded),
+        cmocka_unit_test(test_join),   cmocka_unit_test(test_param),
+        cmocka_unit_test(test_params),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

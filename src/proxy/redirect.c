@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* redirect.c: the Location of a redirect route, from its template and the request. Invariant: a
  * client's path never becomes the host of the Location: unless the template itself begins with
- * "//", the result has no more than one slash or backslash at its front. */
+ * "//", the result has no more than one slash or backslash at its front; and a host that the
+ * template asks for is there. */
 #include "base/mem.h"
 #include "proxy/route.h"
 
 /* The request's part that a placeholder stands for; false: no such placeholder. */
 static bool part(struct str name, const struct head *h, struct str out[3])
 {
+    /* A whole server (OPTIONS *) has the URL without a path (RFC 9112 3.2.4). */
+    struct str path = str_eq(h->path, STR("*")) ? STR("") : h->path;
     out[0] = out[1] = out[2] = STR("");
     if (str_eq(name, STR("scheme"))) {
         out[0] = h->scheme;
@@ -16,11 +19,11 @@ static bool part(struct str name, const struct head *h, struct str out[3])
     } else if (str_eq(name, STR("authority"))) {
         out[0] = h->authority;
     } else if (str_eq(name, STR("path"))) {
-        out[0] = h->path;
+        out[0] = path;
     } else if (str_eq(name, STR("query"))) {
         out[0] = h->query;
     } else if (str_eq(name, STR("uri"))) {
-        out[0] = h->path;
+        out[0] = path;
         out[1] = h->has_query ? STR("?") : STR("");
         out[2] = h->query;
     } else {
@@ -96,7 +99,11 @@ enum fault redirect_location(const struct redirect_conf *c, const struct head *h
     struct str rest = c->to, name;
     while (next_piece(&rest, &parts[n], &name) > 0) {
         n++;
-        if (name.p && part(name, h, &parts[n]))
+        if (!name.p)
+            continue;
+        if (!h->host.n && (str_eq(name, STR("host")) || str_eq(name, STR("authority"))))
+            return FAULT_REQ_HOST; /* only HTTP/1.0 leaves it out */
+        if (part(name, h, &parts[n]))
             n += 3;
     }
     struct str location = arena_join(a, parts, n);

@@ -174,11 +174,15 @@ static bool header_holds(const struct condition *c, struct walk *w)
     return false;
 }
 
+/* Any parameter of that name will do: of several, who stands behind may take any. */
 static bool query_holds(const struct condition *c, struct walk *w)
 {
-    struct str value;
-    return w->head->has_query && query_param(w->head->query, c->name, w->run.arena, &value) &&
-           value_holds(c, value, w);
+    struct str rest = w->head->query, value;
+    while (w->fault == FAULT_OK && query_param(&rest, c->name, w->run.arena, &value)) {
+        if (value_holds(c, value, w))
+            return true;
+    }
+    return false;
 }
 
 /* The TLS connection is one that c asks for. */

@@ -128,6 +128,10 @@ def test_queries(t):
               ("v2", "/x?version=%32"), ("plain", "/x?version=3"), ("any", "/x?debug"),
               ("any", "/x?debug=1"), ("regex", "/x?id=17"), ("plain", "/x?id=x"),
               ("plain", "/x?version=2;y")])
+    # Of several any will do, as of header fields; what is not forwarded is none of them.
+    check(w, [("v2", "/x?version=3&version=2"), ("v2", "/x?version=2&version=3"),
+              ("regex", "/x?id=x&id=17"), ("plain", "/x?debug;x"), ("plain", "/x?debug=1;x"),
+              ("plain", "/x?version=3&version=2;y")])
 
 
 def test_conditions_fall_through(t):
@@ -202,6 +206,21 @@ def test_redirects(t):
     assert r.get("location").startswith("https://shop.example/abs"), r
     r = w.get("/see")
     assert r.status == 303 and r.get("location") == "http://o.example/", r
+
+
+def test_redirect_without_a_host(t):
+    """The path never stands where the host of a Location should: HTTP/1.0 may leave it out."""
+    w = named(t, [{"match": {"path": "/*"}, "redirect": {"to": "https://{host}{uri}"}},
+                  {"match": {"path": "/a/*"}, "redirect": {"to": "//{authority}{path}"}},
+                  {"match": {"path": "/here/*"}, "redirect": {"to": "/there{uri}"}}])
+    for target in ("/evil.example/", "/a/evil.example/"):
+        r = w.get(target, host=None, version="1.0")
+        assert r.status == 400 and r.code == "host_invalid" and not r.fields.has("location"), r
+        assert w.get(target, version="1.0").status == 308
+    r = w.get("/here/x", host=None, version="1.0")
+    assert r.status == 308 and r.get("location") == "/there/here/x", r
+    r = w.ask("OPTIONS", "*", host="h.example")
+    assert r.status == 308 and r.get("location") == "https://h.example", r
 
 
 def test_redirect_cannot_be_split(t):

@@ -11,6 +11,7 @@
 #include "proxy/announce.h"
 #include "proxy/attempt_turn.h"
 #include "proxy/driver.h"
+#include "proxy/field_rule.h"
 #include "proxy/h2_link.h"
 #include "proxy/hop.h"
 #include "proxy/leg_h1.h"
@@ -175,7 +176,7 @@ static __attribute__((noinline)) enum fault tell_deadline(struct exchange *x)
         return FAULT_OK;
     unsigned long long left = (c->timeouts.exchange - gone) / USEC_PER_MS;
     struct str text = arena_printf(&x->arena, "%llu", left);
-    return text.p && fields_set(&x->out->fields, c->retry.deadline_header, text) ? FAULT_OK
+    return text.p && fields_own(&x->out->fields, c->retry.deadline_header, text) ? FAULT_OK
                                                                                  : FAULT_MEMORY;
 }
 

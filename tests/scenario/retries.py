@@ -212,6 +212,15 @@ def test_deadline_is_passed_on(t):
     assert 0 < left <= 5000, left
 
 
+def test_deadline_is_ours_alone(t):
+    """No client says how much time is left, however it spells the name."""
+    origins, w = start(t, 1, {"deadline_header": "X-Time-Left"}, timeouts={"exchange": "30s"})
+    w.get("/left", [("X-Time-Left", "999999"), ("x_time-left", "999999")])
+    names = [(n, v) for n, v in origins[0].await_seen("/left")[0].fields
+             if n.lower().replace("_", "-") == "x-time-left"]
+    assert len(names) == 1 and 0 < int(names[0][1]) <= 30000, names
+
+
 def test_wrong_settings(t):
     for retry, words in (({"statuses": [200]}, "400 to 599"), ({"tries": 0}, "1 to 8"),
                          ({"deadline_header": "a b"}, "name of a header")):

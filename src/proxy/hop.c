@@ -273,6 +273,17 @@ void hop_trailers(struct fields *trailers)
         }
 }
 
+static bool listed(const struct field *f, void *arg)
+{
+    const struct str *names = arg;
+    return str_has_token(*names, f->name);
+}
+
+void hop_trailers_named(struct fields *trailers, struct str names)
+{
+    fields_remove_if(trailers, listed, &names);
+}
+
 bool hop_max_forwards(struct exchange *x)
 {
     if (x->in->method_id != METHOD_OPTIONS && x->in->method_id != METHOD_TRACE)

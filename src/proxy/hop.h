@@ -17,6 +17,8 @@ enum fault hop_response(struct exchange *x, struct head *h) FAULT_CHECKED;
 /* Removes from trailers what must not be there: framing, routing, authentication, Weir's own
  * names. */
 void hop_trailers(struct fields *trailers);
+/* Removes the trailers that names, the list of a Connection field, holds (RFC 9110 7.6.1). */
+void hop_trailers_named(struct fields *trailers, struct str names);
 /* Max-Forwards on OPTIONS and TRACE: true when the request must be answered here (0), else
  * counted down in out. */
 __attribute__((noinline)) bool hop_max_forwards(struct exchange *x);

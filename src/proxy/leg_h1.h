@@ -48,6 +48,7 @@ struct leg_h1 {
     /* of a body that comes chunked, and undefined before */
     struct chunk_decoder chunk;
     struct fields trailer_fields;
+    struct str hop_names; /* what the head's Connection fields name: no trailer goes on either */
 };
 
 /* The client's side of x over session s, taking over bytes that s had read ahead. NULL: memory. */

@@ -5,6 +5,7 @@
 #include "base/panic.h"
 #include "net/tls.h"
 #include "proxy/driver.h"
+#include "proxy/hop.h"
 #include "proxy/leg_h1.h"
 
 /* Fewest free bytes worth a read; else a fresh block is taken. */
@@ -125,6 +126,7 @@ static void begin_body(struct leg_h1 *h, const struct head *head)
         break;
     case BODY_CHUNKED:
         h->reading = H1_CHUNKED;
+        h->hop_names = head->names_none ? STR("") : fields_joined(&head->fields, FIELD_CONNECTION);
         fields_init(&h->trailer_fields, &h->leg.x->arena);
         chunk_decoder_init(&h->chunk, &h->leg.x->arena, &h->trailer_fields,
                            h->session ? FAULT_REQ_CHUNK : FAULT_UP_CHUNK,
@@ -283,6 +285,8 @@ static __attribute__((noinline)) enum io take_chunked(struct leg_h1 *h, struct c
     if (h->chunk.state != CHUNK_END)
         return got ? IO_OK : IO_AGAIN;
     message_done(h);
+    if (h->trailer_fields.n && h->hop_names.n)
+        hop_trailers_named(&h->trailer_fields, h->hop_names);
     if (h->trailer_fields.n)
         h->leg.trailers = &h->trailer_fields;
     return IO_EOF;

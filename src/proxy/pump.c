@@ -13,6 +13,7 @@
 #include "base/panic.h"
 #include "http/grpc.h"
 #include "proxy/driver.h"
+#include "proxy/field_rule.h"
 #include "proxy/hop.h"
 
 #define READS_A_RUN 16 /* then the other exchanges get their turn */
@@ -224,6 +225,9 @@ static __attribute__((noinline)) bool take_trailers(struct pump *p, struct excha
                                                     struct fields *trailers)
 {
     hop_trailers(trailers);
+    struct str own = x->plan->settings->retry.deadline_header;
+    if (own.n && p->direction == DIR_REQUEST)
+        fields_remove_alias(trailers, own);
     if (hooks_trailers(x, p->direction, trailers) == HOOK_PASS)
         return true;
     if (!x->pending)

@@ -40,6 +40,26 @@ def test_response_trailers(t):
             assert r.trailers.get("x-late") == "1", r.trailers
 
 
+def test_named_in_connection(t):
+    """What Connection names is hop-by-hop, also as a trailer (RFC 9110 7.6.1)."""
+    t.o.on("/named", lambda conn, req: (req.body(), conn.send(
+        b"HTTP/1.1 200 OK\r\nConnection: x-hop, X-Hop2\r\nConnection: keep-alive,X-Hop3\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n" + encode_chunked(b"hello", 2, [
+            ("X-Hop", "1"), ("X-Hop2", "1"), ("X-Sum", "abc"), ("X-HOP3", "1")]))))
+    with t.w.client() as c:
+        for i in range(2):
+            c.request("POST", "/named", [("Transfer-Encoding", "chunked"),
+                                         ("Connection", "X-Here, TE"), ("TE", "trailers")],
+                      encode_chunked(b"hello", 2, [("X-HERE", "1"), ("X-There", "1")]))
+            r = c.response()
+            assert r.body == b"hello" and list(r.trailers) == [("X-Sum", "abc")], r.trailers
+            q = t.o.await_seen("/named", i + 1)[i]
+            assert list(q.trailers) == [("X-There", "1")], q.trailers
+    only = encode_chunked(b"hello", 2, [("X-Here", "1")])
+    r = t.w.ask("POST", "/only", [("Transfer-Encoding", "chunked"), ("Connection", "X-Here")], only)
+    assert r.status == 200 and not list(t.o.await_seen("/only")[0].trailers), r
+
+
 def test_forbidden_in_requests(t):
     with t.w.client() as c:
         c.request("POST", "/up-bad", [("Transfer-Encoding", "chunked")],
@@ -69,13 +89,16 @@ def test_own_names(t):
     w = t.start({"upstreams": {"o": {"endpoints": [{"address": o.address}]}},
                  "request_id": {"header": "X-Corr-ID", "respond": True},
                  "routes": [{"match": {"path": "/*"}, "to": "o",
+                             "retry": {"deadline_header": "X-Time-Left"},
+                             "timeouts": {"exchange": "1h"},
                              "request_headers": {"set": {"X-Tenant": "mine"},
                                                  "add": {"X-Added": "mine"},
                                                  "remove": ["X-Gone"]},
                              "response_headers": {"set": {"X-Answer": "mine"},
                                                   "remove": ["X-Inside"]}}]})
     request = [("X-Tenant", "evil"), ("x_tenant", "evil"), ("X_Added", "evil"), ("X-Gone", "evil"),
-               ("X-Corr-ID", "evil"), ("x_corr-id", "evil"), ("X-Answer", "fine")]
+               ("X-Corr-ID", "evil"), ("x_corr-id", "evil"), ("X-Time_Left", "evil"),
+               ("X-Answer", "fine")]
     response = [("X-Answer", "evil"), ("x_answer", "evil"), ("X-Inside", "evil"),
                 ("X_Corr_ID", "evil"), ("X-Tenant", "fine")]
     o.on("/own", lambda conn, req: (req.body(), conn.reply(body=b"hello", chunked=True,

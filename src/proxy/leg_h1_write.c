@@ -21,8 +21,11 @@ static void begin_to_wait(struct leg_h1 *h)
 static struct str connection_field(struct leg_h1 *h, const struct head *head)
 {
     struct exchange *x = h->leg.x;
-    if (head->body == BODY_TUNNEL || (h->link && head->upgrade.n))
+    if (head->body == BODY_TUNNEL || (h->link && head->upgrade.n)) {
+        if (h->link && head->te_trailers) /* both go on (RFC 9110 10.1.4) */
+            return STR("TE, Upgrade");
         return head->upgrade.n ? STR("Upgrade") : (struct str){0};
+    }
     if (h->link) {
         if (!x->worker->draining)
             return head->te_trailers ? STR("TE") : (struct str){0};

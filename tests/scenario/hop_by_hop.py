@@ -108,6 +108,14 @@ def test_te(t):
         assert ("te" in q.fields.tokens("connection")) == q.fields.has("te"), q
 
 
+def test_te_with_upgrade(t):
+    """Each is named in Connection (RFC 9110 10.1.4, 7.8); the origin objects to all else."""
+    q = sent(t, "/te-upgrade", [("Connection", "upgrade, te"), ("TE", "trailers"),
+                                ("Upgrade", "x")])
+    assert sorted(q.fields.tokens("connection")) == ["te", "upgrade"], q
+    assert q.get("te") == "trailers" and q.get("upgrade") == "x", q
+
+
 def test_upgrade_not_tunnelled(t):
     """h2c and unasked upgrades are not forwarded; the request is an ordinary one."""
     q = sent(t, "/h2c", [("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", "h2c"),

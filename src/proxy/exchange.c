@@ -268,7 +268,8 @@ enum step_verdict step_fail(struct exchange *x, enum fault f)
     return step_jump(x, STEP_REPLY);
 }
 
-#define EXCHANGE_ARENA_MAX (1024u * 1024)
+/* Enough for the largest limits.target and limits.fields; what is large is charged. */
+#define EXCHANGE_ARENA_MAX (16u * 1024 * 1024)
 
 struct exchange *exchange_new(struct worker *w, struct snapshot *s)
 {

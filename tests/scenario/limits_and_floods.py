@@ -96,6 +96,19 @@ def test_configured_limits(t):
     assert w.get("/big-head").code == "upstream_head_too_large"
 
 
+def test_largest_limits(t):
+    """What the largest limits allow is served."""
+    w = t.simple(limits={"head": "1MiB", "target": "1MiB", "fields": 10000})
+    n = t.bulk(900_000)
+    with w.client() as c:
+        for target in ("/%7e" + "a" * n, "/l?b=%41;&" + "a=1&" * (n // 4)):
+            r = c.get(target)
+            assert r.status == 200, (target[:20], r.status, r.code)
+        r = c.get("/many", [("X-%d" % i, "y") for i in range(t.bulk(9990))])
+        assert r.status == 200, (r.status, r.code)
+    assert len(t.o.await_seen("/many")[-1].fields.all("x-77")) == 1
+
+
 def test_max_connections_of_a_listener(t):
     """The limit is exact over all workers; one more is told so or closed; then it is free again."""
     w = t.simple(listeners=[{"address": t.address(), "max_connections": 5}], workers=2)

@@ -61,12 +61,6 @@ static usec_t last_take(struct look *k, struct leg *l, usec_t since, usec_t span
     return last;
 }
 
-/* The client waits to be told to send its body. */
-static bool awaits_continue(const struct exchange *x)
-{
-    return x->in->expect_continue && !x->request.bytes && !x->interims;
-}
-
 /* A call over HTTP/2: either side may keep silent, as long as not both do so for too long. A client
  * of HTTP/1 has to send its request all the same. */
 static bool is_call(const struct exchange *x)
@@ -109,7 +103,7 @@ static void look_at_attempt(struct look *k)
     if (!a->leg)
         return;
     bool queued = pump_waiting(&x->request) > 0;
-    bool uploading = !x->request_done && !awaits_continue(x);
+    bool uploading = !x->request_done && !exchange_unasked(x);
     usec_t sent = latest(a->leg->last_out, a->sent_at);
     consider(k, DEADLINE_UPSTREAM_SEND, last_take(k, a->leg, sent, t->upstream_send, queued),
              t->upstream_send, queued, FAULT_UP_SEND_TIMEOUT);
@@ -126,10 +120,12 @@ static void look_at_attempt(struct look *k)
              FAULT_UP_HEAD_TIMEOUT);
 }
 
-/* The rest of the request is read: to go on, or to keep the connection. */
+/* The rest of the request is read, to go on or to keep the connection, and it is for the client to
+ * send it. */
 static bool awaits_body(const struct exchange *x)
 {
-    return !x->request_done && (x->client_keep || x->request.state != PUMP_ENDED);
+    return !x->request_done && !exchange_unasked(x) &&
+           (x->client_keep || x->request.state != PUMP_ENDED);
 }
 
 static void look_at_stream(struct look *k)
@@ -191,7 +187,7 @@ static void look_at_rate(struct look *k, struct pump *p, uint64_t rate, uint64_t
  * queued leaves at the end of the turn and does not count. */
 static bool awaits_client(const struct exchange *x)
 {
-    return !x->request_done && !awaits_continue(x) && !x->request.held_up &&
+    return !x->request_done && !exchange_unasked(x) && !x->request.held_up &&
            !list_linked(&x->memory_node);
 }
 

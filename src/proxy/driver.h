@@ -35,6 +35,12 @@ struct exchange *exchange_of(struct session *s);
 struct exchange *exchange_new(struct worker *w, struct snapshot *s);
 /* The peer of the client's connection is a trusted proxy; also before x->peer_trusted says so. */
 bool exchange_peer_trusted(const struct exchange *x);
+/* The client waits to be told to send its body. Who never is may keep it back for good: what it
+ * sends next could be read as anything (RFC 9110 10.1.1). */
+static inline bool exchange_unasked(const struct exchange *x)
+{
+    return x->in->expect_continue && !x->continues && !x->request.bytes;
+}
 /* Frees what exchange_new made, when no step has run. */
 void exchange_discard(struct exchange *x);
 

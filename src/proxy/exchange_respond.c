@@ -18,6 +18,7 @@ static enum step_verdict forward_interim(struct exchange *x)
     struct head *h = x->response;
     if (++x->interims > (uint32_t) x->plan->settings->limits.interim)
         return step_fail(x, FAULT_UP_INTERIM_FLOOD);
+    x->continues += h->status == 100;
     if (!head_is_10(x->in)) {
         enum fault f = hop_response(x, h);
         if (f == FAULT_OK)
@@ -53,11 +54,10 @@ static enum step_verdict ask_hooks(struct exchange *x)
     return step_fail(x, x->pending ? x->pending : FAULT_HOOK);
 }
 
-/* A client that was never told to send its body may keep it back for good: what it sends next could
- * be read as anything (RFC 9110 10.1.1). */
+/* What follows a body that the client was never told to send cannot be told from it. */
 static void end_unasked_body(struct exchange *x)
 {
-    if (!x->request_done && x->in->expect_continue && !x->interims && !x->request.bytes)
+    if (!x->request_done && exchange_unasked(x))
         x->client_keep = false;
 }
 

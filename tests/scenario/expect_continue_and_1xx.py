@@ -72,6 +72,60 @@ def test_refused_without_the_body(t):
     assert t.w.get("/after-refusal").body == b"origin GET /after-refusal\n"
 
 
+def test_hints_are_no_invitation(t):
+    """After 103 and a final answer a client that was never told to send its body is told that the
+    connection ends: its next request would be read as that body."""
+    t.not_in("doors", "a refusal comes where the test reads something else")
+    t.o.on("/hints-refuse", lambda conn, req: (
+        conn.send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"),
+        conn.reply(403, body=b"no"), conn.await_end(), conn.close()))
+    with t.w.client() as c:
+        c.send("POST /hints-refuse HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+               "Content-Length: 48\r\n\r\n")
+        r = c.response()
+        assert r.status == 403 and [i.status for i in r.interims] == [103], r
+        assert "close" in r.fields.tokens("connection"), r
+        c.must_end()
+
+
+def test_whose_turn_it_is(t):
+    """Hints alone do not make it the client's turn: who is late is the origin."""
+    t.not_in("doors", "a refusal comes where the test reads something else")
+    w = t.simple(timeouts={"first_byte": "300ms", "client_body": "1h"})
+    t.o.on("/hints-only", lambda conn, req: (
+        conn.send("HTTP/1.1 103 Early Hints\r\n\r\n"), conn.await_end(), conn.close()))
+    with w.client() as c:
+        c.send("POST /hints-only HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+               "Content-Length: 48\r\n\r\n")
+        r = c.response()
+        assert r.status == 504 and r.code == "first_byte_timeout", r
+
+
+def test_long_answer_to_an_unsent_body(t):
+    """A client that was answered at once need not send its body, however long the answer takes."""
+    t.not_in("doors", "a refusal comes where the test reads something else")
+    w = t.simple(timeouts={"client_body": "100ms"})
+    go = threading.Event()
+
+    def slow(conn, req):
+        conn.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n")
+        go.wait(60)
+        conn.send("2\r\ncd\r\n0\r\n\r\n")
+        conn.await_end()
+        conn.close()
+    t.o.on("/long", slow)
+    with w.client() as late, w.client() as c:
+        c.send("POST /long HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+               "Content-Length: 48\r\n\r\n")
+        r = c.head()
+        c.read_at_least(r, 2)
+        # Another client, which does owe its body, is timed out meanwhile.
+        late.send("POST /late HTTP/1.1\r\nHost: a\r\nContent-Length: 48\r\n\r\n")
+        assert late.response().code == "client_body_timeout"
+        go.set()
+        assert c.finish(r).body == b"abcd" and r.complete, r
+
+
 def test_client_does_not_wait(t):
     """A client may send the body at once."""
     with t.w.client() as c:

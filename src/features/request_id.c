@@ -2,8 +2,8 @@
 /* request_id.c: see request_id.h.
  * Invariants:
  * 1. x->request_id is empty or at most REQUEST_ID_MAX visible ASCII bytes without '"' and '\'.
- * 2. It is set once, before any hook that reads it, and stands in the line "header: id CRLF" of the
- *    route's configuration. */
+ * 2. It is set once, before any hook that reads it but those of a fault, and stands in the line
+ *    "header: id CRLF" of the route's configuration. */
 #include "features/request_id.h"
 
 #include <endian.h>
@@ -80,17 +80,15 @@ static struct str offered(const struct exchange *x, const struct request_id_conf
     return f && acceptable(f->value) ? f->value : STR("");
 }
 
-static enum hook on_access(struct exchange *x, void *slot)
+/* Gives x its id. False: memory. */
+static bool give(struct exchange *x)
 {
-    (void) slot;
     const struct request_id_conf *conf = x->plan->feature_conf[FEATURE_REQUEST_ID];
     struct str kept = offered(x, conf);
     size_t n = kept.n ? kept.n : REQUEST_ID_MADE;
     char *at = arena_alloc(&x->arena, conf->header.n + 2 + n + 2);
-    if (!at) {
-        exchange_fail(x, FAULT_MEMORY);
-        return HOOK_FAIL;
-    }
+    if (!at)
+        return false;
     at = bytes_put(at, conf->header.p, conf->header.n);
     memcpy(at, ": ", 2);
     at += 2;
@@ -100,6 +98,25 @@ static enum hook on_access(struct exchange *x, void *slot)
         request_id_make(at, x->started_wall, &x->worker->random);
     memcpy(at + n, "\r\n", 2);
     x->request_id = str_of(at, n);
+    return true;
+}
+
+static enum hook on_access(struct exchange *x, void *slot)
+{
+    (void) slot;
+    if (give(x))
+        return HOOK_PASS;
+    exchange_fail(x, FAULT_MEMORY);
+    return HOOK_FAIL;
+}
+
+/* What was refused before it had a route is a request, too. Without memory it has no name. */
+static enum hook on_fault(struct exchange *x, void *slot, enum fault fault)
+{
+    (void) slot;
+    (void) fault;
+    if (!x->request_id.n)
+        (void) give(x);
     return HOOK_PASS;
 }
 
@@ -180,4 +197,5 @@ const struct feature feature_request_id = {
     .on_send = on_send,
     .on_response_head = on_response_head,
     .on_trailers = on_trailers,
+    .on_fault = on_fault,
 };

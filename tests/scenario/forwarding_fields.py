@@ -143,6 +143,25 @@ def test_request_id_made(t):
     assert len(ids) == 20, "request ids repeat"
 
 
+def test_request_id_of_refusals(t):
+    """What is refused before a route has taken it has an id as well, in the answer and the log."""
+    w = t.start({"upstreams": {"o": {"endpoints": [{"address": t.o.address}]}},
+                 "request_id": {"respond": True, "trust": "always"},
+                 "routes": [{"match": {"path": "/get/*", "methods": ["GET"]}, "to": "o"},
+                            {"match": {"path": "/small"}, "to": "o", "limits": {"body": "10"}},
+                            {"match": {"path": "/plain/*"}, "to": "o", "slashes": "reject"}]})
+    for i, (method, path, body, status) in enumerate((
+            ("GET", "/none", None, 404), ("POST", "/get/x", b"", 405),
+            ("POST", "/small", b"12345678901", 413), ("GET", "/plain//x", None, 400))):
+        r = w.ask(method, path, [("X-Request-ID", "mine-%d" % i)], body)
+        assert r.status == status and r.fields.all("x-request-id") == ["mine-%d" % i], r
+        w.await_access(lambda x: x.get("request_id") == "mine-%d" % i and x["status"] == status)
+    for path, fields in (("/none", ()), ("/%zz", [("X-Request-ID", "of-what-was-not-read")])):
+        made = w.get(path, fields).get("x-request-id")
+        assert re.fullmatch(r"[0-9a-f-]{36}", made), made
+        w.await_access(lambda x: x.get("request_id") == made)
+
+
 def test_request_id_trusted(t):
     w = t.simple(request_id={"header": "X-Request-ID", "trust": "trusted"},
                  trusted_proxies=["127.0.0.0/8"])

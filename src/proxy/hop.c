@@ -132,7 +132,7 @@ SELDOM bool loops(const struct fields *in, struct str name)
     struct str list = fields_joined(in, FIELD_VIA), item;
     int seen = 0;
     while (str_next_item(&list, &item))
-        seen += str_ends(item, name);
+        seen += str_ends(item, name) && item.n > name.n && item.p[item.n - name.n - 1] == ' ';
     return seen > LOOP_MAX;
 }
 

@@ -273,7 +273,7 @@ static void reply_check(const void *object,
     }
     if (!field_value_valid(r->content_type))
         say(arg, "content_type", "content_type holds a byte that no header field may have");
-    if (status_bodyless((uint16_t) r->status) && r->body.n)
+    if ((status_bodyless((uint16_t) r->status) || r->status == 205) && r->body.n)
         say(arg, "body", "an answer of this status has no body (RFC 9110 6.4.1)");
 }
 

@@ -84,6 +84,8 @@ def test_each_kind(t):
         "routes: [{match: {path: /*}, to: nobody}]\n": "nobody",
         "routes: [{match: {path: /*}, reply: {status: 99}}]\n": "status",
         "routes: [{match: {path: /*}, redirect: {to: /x, status: 200}}]\n": "status",
+        "routes: [{match: {path: /*}, reply: {status: 304, body: x}}]\n": "no body",
+        "routes: [{match: {path: /*}, reply: {status: 205, body: x}}]\n": "no body",
         "routes: [{match: {path: /*, path_regex: a}, reply: {body: x}}]\n": "path",
         "routes: [{match: {path: '/a*b'}, reply: {body: x}}]\n": "path",
         "routes: [{match: {path: /*}, reply: {body: x}, request_headers: "

@@ -148,6 +148,7 @@ static enum step_verdict attempt_connect(struct attempt *a)
         return may ? v : failed(a, FAULT_UP_NO_WEBSOCKET);
     }
     a->reused = a->link->requests > 1;
+    a->kept = a->reused || a->link->opened < a->wait.since;
     a->http2 = a->link->shared != NULL;
     a->connected = x->now;
     a->leg = a->http2 ? leg_h2_upstream(x, a->link) : leg_h1_upstream(x, a->link);
@@ -311,7 +312,7 @@ void attempt_end(struct attempt *a, bool keep, enum fault f)
     a->step = ATTEMPT_DONE;
     if (a->fault == FAULT_OK)
         a->fault = f;
-    a->unproven = a->reused && !(a->http2 && a->link && h2_link_proven(a->link));
+    a->unproven = a->kept && !(a->http2 && a->link && h2_link_proven(a->link));
     pool_cancel(&a->wait);
     counter_sub(a->in_progress, 1);
     if (a->counted_retry)

@@ -25,7 +25,8 @@ struct attempt {
     struct attempt *prev;
     uint8_t step;              /* enum attempt_step */
     bool reused;               /* its link had served before */
-    bool unproven;             /* the same, and may have been dead when it was lent */
+    bool kept;                 /* the same, or min_idle had opened it ahead */
+    bool unproven;             /* kept, and may have been dead when it was lent */
     bool http2;                /* its link speaks HTTP/2 */
     bool sent;                 /* at least one byte of the request was given to the kernel */
     bool ended;                /* attempt_end has run */

@@ -18,7 +18,7 @@ enum fault attempt_nobody(const struct upstream *u)
 /* A kept link broke before any answer. */
 static bool stale(const struct attempt *a)
 {
-    return a->reused && fault_row(a->fault)->retry == FAULT_RETRY_REUSED;
+    return a->kept && fault_row(a->fault)->retry == FAULT_RETRY_REUSED;
 }
 
 static bool unprocessed(const struct attempt *a)

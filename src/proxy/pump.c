@@ -159,7 +159,7 @@ static void remember(struct pump *p, struct exchange *x)
     if (p->direction != DIR_REQUEST || !a || a->first_byte || !c->enabled)
         return;
     bool shared = a->link && a->link->shared; /* what was not processed is sent again */
-    if (!a->reused && !shared && (c->tries < 2 || x->plan->upstream->n_endpoints < 2))
+    if (!a->kept && !shared && (c->tries < 2 || x->plan->upstream->n_endpoints < 2))
         return;
     struct buf_pool *bp = &x->worker->buffers;
     uint64_t n = p->bytes + p->held.bytes;

@@ -82,9 +82,17 @@ static bool in_budget(const struct exchange *x, const struct retry_conf *c)
     return now < (uint64_t) c->budget_least || now * 100 < (uint64_t) c->budget * run_active(run);
 }
 
+/* What would be retried is not, and the log will say why: false. */
+static bool refuse(struct exchange *x, enum retry_refused why)
+{
+    x->retry_refused = (uint8_t) why;
+    counter_add(&x->worker->stats->retries_refused[why], 1);
+    return false;
+}
+
 static bool stale_link(const struct attempt *a, bool unsent)
 {
-    return fault_row(a->fault)->retry == FAULT_RETRY_REUSED && a->reused && !a->wait.want_fresh &&
+    return fault_row(a->fault)->retry == FAULT_RETRY_REUSED && a->kept && !a->wait.want_fresh &&
            (unsent || method_idempotent(a->x->in->method_id));
 }
 
@@ -140,10 +148,10 @@ bool retry_wanted(struct exchange *x, struct retry_plan *plan)
     if (a->first_byte && a->fault != FAULT_OK)
         return false;
     if (stale_link(a, unsent))
-        return body_kept(x);
+        return body_kept(x) || refuse(x, RETRY_REFUSED_BODY);
     if (unprocessed) {
         plan->pause = x->n_attempts > 1 ? backoff(c, x->n_attempts) : 0;
-        return x->n_attempts < UNPROCESSED_MAX && body_kept(x);
+        return x->n_attempts < UNPROCESSED_MAX && (body_kept(x) || refuse(x, RETRY_REFUSED_BODY));
     }
     if (n >= (uint32_t) c->tries || n >= u->n_endpoints || x->n_attempts >= ATTEMPTS_MAX)
         return false;
@@ -153,13 +161,9 @@ bool retry_wanted(struct exchange *x, struct retry_plan *plan)
     if (asked > c->max_wait)
         return false;
     if (!body_kept(x))
-        x->retry_refused = RETRY_REFUSED_BODY;
-    else if (!unsent && !in_budget(x, c))
-        x->retry_refused = RETRY_REFUSED_BUDGET;
-    if (x->retry_refused) {
-        counter_add(&x->worker->stats->retries_refused[x->retry_refused], 1);
-        return false;
-    }
+        return refuse(x, RETRY_REFUSED_BODY);
+    if (!unsent && !in_budget(x, c))
+        return refuse(x, RETRY_REFUSED_BUDGET);
     plan->counts = !unsent;
     plan->pause = unsent ? 0 : backoff(c, n);
     plan->pause = plan->pause > asked ? plan->pause : asked;

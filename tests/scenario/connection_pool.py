@@ -305,6 +305,40 @@ def test_stale_link_is_retried_for_idempotent(t):
         w.stop()
 
 
+def test_stale_link_that_was_opened_ahead(t):
+    """A connection of min_idle may be as stale as one that has served: GET is asked again, on a
+    fresh one; POST is not."""
+    for method, status in (("GET", 200), ("POST", 502)):
+        o = t.origin("ahead")
+        w = pooled(t, o, min_idle=1)
+        first = o.await_connections(1)[0]
+
+        def serve(conn, req, first=first):
+            req.body()
+            conn.close() if conn is first else conn.reply(200)
+        o.default = serve
+        await_true("an idle link",
+                   lambda: w.status()["upstreams"][0]["endpoints"][0]["connections"]["idle"] == 1)
+        r = w.ask(method, "/ahead", body=None if method == "GET" else b"x")
+        assert r.status == status, (method, r)
+        assert first.requests and len(o.seen("/ahead")) == (2 if status == 200 else 1)
+        line = w.line_for("/ahead")
+        assert line["attempts"] == (2 if status == 200 else 1), line
+        w.stop()
+
+
+def test_stale_link_and_a_large_body(t):
+    """What is above retry.buffer is not sent again, and the log says so."""
+    o = t.origin("stale")
+    hang_up_on_second(o)
+    w = pooled(t, o, top={"retry": {"buffer": "1KiB"}})
+    assert w.get("/first").status == 200
+    r = w.ask("PUT", "/large", body=b"x" * 5000)
+    assert r.status == 502, r
+    line = w.line_for("/large")
+    assert line["attempts"] == 1 and line["retry_refused"] == "body", line
+
+
 def test_stale_link_is_not_retried_for_post(t):
     o = t.origin("stale")
     hang_up_on_second(o)

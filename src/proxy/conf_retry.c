@@ -2,6 +2,7 @@
 /* conf_retry.c: the rows of retry. */
 #include "http/field.h"
 #include "proxy/conf.h"
+#include "proxy/field_rule.h"
 
 #define SECOND INT64_C(1000000)
 #define KIB INT64_C(1024)
@@ -84,6 +85,8 @@ static void retry_check(const void *object,
     }
     if (c->deadline_header.n && !field_name_valid(c->deadline_header))
         say(arg, "deadline_header", "deadline_header is not the name of a header");
+    else if (c->deadline_header.n && field_rule_wrong(c->deadline_header, FIELD_RULE_REQUEST))
+        say(arg, "deadline_header", field_rule_wrong(c->deadline_header, FIELD_RULE_REQUEST));
 }
 
 const struct schema_table retry_schema = {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The configuration rows of upstreams, their endpoints and pools. */
 #include "base/mem.h"
+#include "http/url.h"
 #include "net/addr.h"
 #include "upstream/upstream.h"
 
@@ -457,6 +458,17 @@ static const char *address_wrong(struct str address)
     return t.port == 0 ? "has port 0, which nothing listens on" : NULL;
 }
 
+/* What no request could have as its Host. */
+static bool host_wrong(struct str host)
+{
+    struct arena a;
+    struct head h = {0};
+    arena_init(&a, NULL, SIZE_MAX);
+    bool wrong = host.n && authority_parse(host, &a, &h) != FAULT_OK;
+    arena_fini(&a);
+    return wrong;
+}
+
 /* TLS would have no name to look for in the certificate. */
 static bool nameless(const struct upstream_conf *u, const struct endpoint_conf *e)
 {
@@ -484,6 +496,8 @@ static void upstream_check(const void *object,
         say(arg, "pool", wrong);
     if (health_wrong(u))
         say(arg, "health", health_wrong(u));
+    if (host_wrong(u->host))
+        say(arg, "host", "host is neither a host name nor name:port");
     for (size_t i = 0; i < u->endpoints.n; i++) {
         struct pool_conf pool = pool_conf_merge(&u->pool, &e[i].pool);
         const char *why = pool_wrong(&pool, u), *address = address_wrong(e[i].address);

@@ -80,6 +80,8 @@ def test_each_kind(t):
         "via: perhaps\n": "via", "retry: 7\n": "retry: \"7\" is not true or false",
         "upstreams: {o: {endpoints: []}}\n": "endpoints", "upstreams: []\n": "upstreams",
         "upstreams: {o: {endpoints: [{weight: 1}]}}\n": "address",
+        "upstreams: {o: {endpoints: ['127.0.0.1:1'], host: a b}}\n": "neither a host name",
+        "upstreams: {o: {endpoints: ['127.0.0.1:1'], host: 'h/x'}}\n": "neither a host name",
         "routes: [{match: {path: /*}}]\n": "", "routes: 7\n": "routes",
         "routes: [{match: {path: /*}, to: nobody}]\n": "nobody",
         "routes: [{match: {path: /*}, reply: {status: 99}}]\n": "status",

@@ -223,7 +223,9 @@ def test_deadline_is_ours_alone(t):
 
 def test_wrong_settings(t):
     for retry, words in (({"statuses": [200]}, "400 to 599"), ({"tries": 0}, "1 to 8"),
-                         ({"deadline_header": "a b"}, "name of a header")):
+                         ({"deadline_header": "a b"}, "name of a header"),
+                         ({"deadline_header": "Content-Length"}, "message framing"),
+                         ({"deadline_header": "te"}, "belongs to one connection")):
         path = os.path.join(t.make_dir("conf"), "weir.yaml")
         with open(path, "w") as f:
             yaml.safe_dump({"retry": retry, "upstreams": {"u": {"endpoints": ["127.0.0.1:9"]}}}, f)

@@ -90,10 +90,10 @@ static bool refuse(struct exchange *x, enum retry_refused why)
     return false;
 }
 
-static bool stale_link(const struct attempt *a, bool unsent)
+static bool stale_link(const struct attempt *a, const struct retry_conf *c, bool unsent)
 {
     return fault_row(a->fault)->retry == FAULT_RETRY_REUSED && a->kept && !a->wait.want_fresh &&
-           (unsent || method_idempotent(a->x->in->method_id));
+           (unsent || repeatable(a->x, c));
 }
 
 /* Endpoints that were asked, and of them the last attempts counted once a try. */
@@ -147,7 +147,7 @@ bool retry_wanted(struct exchange *x, struct retry_plan *plan)
         return false;
     if (a->first_byte && a->fault != FAULT_OK)
         return false;
-    if (stale_link(a, unsent))
+    if (stale_link(a, c, unsent))
         return body_kept(x) || refuse(x, RETRY_REFUSED_BODY);
     if (unprocessed) {
         plan->pause = x->n_attempts > 1 ? backoff(c, x->n_attempts) : 0;

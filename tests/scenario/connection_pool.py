@@ -350,6 +350,22 @@ def test_stale_link_is_not_retried_for_post(t):
     assert w.line_for("/again")["attempts"] == 1
 
 
+def test_stale_link_and_methods_that_count_as_idempotent(t):
+    """What the route lets be repeated is, on a fresh connection of the only endpoint."""
+    key = [("Idempotency-Key", "k")]
+    for retry, fields, status in (({"any_method": True}, (), 200),
+                                  ({"idempotency_key": True}, key, 200),
+                                  ({"idempotency_key": True}, (), 502), ({}, key, 502)):
+        o = t.origin("stale")
+        hang_up_on_second(o)
+        w = pooled(t, o, top={"retry": retry})
+        assert w.get("/first").status == 200
+        r = w.ask("POST", "/again", fields, b"x")
+        assert r.status == status, (retry, fields, r)
+        assert len(o.seen("/again")) == (2 if status == 200 else 1), (retry, fields)
+        w.stop()
+
+
 def test_one_retry_only(t):
     o = t.origin("never")
     o.on("/ok", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")

@@ -380,6 +380,10 @@ static enum evict_reason judge(struct link *l)
         return EVICT_RETIRED;
     if (!conf->keepalive)
         return EVICT_NOT_KEPT;
+    /* A limit that was lowered, or is new. Judged once each, all together, is enough: no link is
+     * opened above it. */
+    if (p->counted && (int64_t) atomic_load(&p->endpoint->open) > conf->max_connections)
+        return EVICT_SURPLUS;
     l->fit_until = conf->max_lifetime ? l->opened + conf->max_lifetime : USEC_NEVER;
     return EVICT_REASONS;
 }

@@ -57,6 +57,12 @@ void idle_shrink(struct link_pool *p)
         held--;
         link_evict(list_entry(p->idle.root.prev, struct link, node), EVICT_SURPLUS, false);
     }
+    for (usec_t now = loop_now(p->worker->loop); p->n_idle > 0;) {
+        struct link *coldest = list_entry(p->idle.root.prev, struct link, node);
+        if (link_unfit(coldest, now) != EVICT_SURPLUS)
+            break;
+        link_evict(coldest, EVICT_SURPLUS, false);
+    }
 }
 
 /* ---- the list ------------------------------------------------------------------------------ */

@@ -142,7 +142,7 @@ void idle_put(struct link *l);
 void idle_remove(struct link *l);
 /* Gives back the permits that are not needed; all of them when none is used. */
 void permits_trim(struct link_pool *p, bool all);
-/* Evicts idle links above a lowered max_idle. */
+/* Evicts idle links above a lowered max_idle or max_connections. */
 void idle_shrink(struct link_pool *p);
 /* Sets the timer for the next idle link to look at. */
 void idle_arm(struct link_pool *p);

@@ -165,6 +165,64 @@ def waiting(w):
     return w.metrics().value("weir_upstream_requests_waiting")
 
 
+def test_limit_is_lowered(t):
+    """A limit that a reload lowers, or sets, holds for connections that are there already: idle
+    ones are closed at once, others when their requests are over."""
+    o = t.origin("lowered")
+    gate = threading.Event()
+    now, most, lock = [0], [0], threading.Lock()
+
+    def hold(conn, req):
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        assert gate.wait(60)
+        with lock:
+            now[0] -= 1
+        conn.reply(200)
+    o.default = hold
+    w = pooled(t, o, workers=2)
+
+    def open_now():
+        return w.status()["upstreams"][0]["endpoints"][0]["connections"]["open"]
+
+    def limit(n, **top):
+        before = w.status()["configuration"]["generation"]
+        upstreams = {"u": {"endpoints": [{"address": o.address}],
+                           "pool": {"max_connections": n}}}
+        w.reload(w.with_config(upstreams=upstreams, **top),
+                 lambda: w.status()["configuration"]["generation"] > before)
+
+    def ask(n):
+        clients = [w.client() for _ in range(n)]
+        for c in clients:
+            c.request("GET", "/held")
+        return clients
+
+    def finish(clients):
+        gate.set()
+        assert [c.response().status for c in clients] == [200] * len(clients)
+        for c in clients:
+            c.close()
+        gate.clear()
+    clients = ask(8)
+    await_true("eight in service", lambda: now[0] == 8)
+    finish(clients)
+    assert open_now() == 8
+    limit(3)
+    await_true("idle ones closed", lambda: open_now() <= 3)
+    most[0] = 0
+    clients = ask(6)
+    await_true("three in service", lambda: now[0] == 3)
+    limit(1)
+    finish(clients)
+    assert most[0] <= 3, most
+    await_true("one is left", lambda: open_now() <= 1)
+    most[0] = 0
+    finish(ask(4))
+    assert most[0] == 1, most
+
+
 def test_waiting_is_fifo(t):
     """With two workers, those that wait for a link get it in the order in which they came."""
     o = t.origin("fifo")

@@ -219,8 +219,8 @@ static const struct schema_field settings_rows[] = {
     {SETTING(buffer, SCHEMA_OBJECT), .sub = &buffer_schema,
      .doc = "How bodies are held on their way.", .example = "{strategy: fixed, size: 64KiB}"},
     {SETTING(slashes, SCHEMA_ENUM), .def = "keep", .choices = slash_choices,
-     .doc = "Double and escaped slashes in a path: forwarded as they are, merged into one, or "
-            "answered 400.",
+     .doc = "Double and escaped slashes in a path: keep forwards them as they are, merge makes one "
+            "of double ones (%2F stays), reject answers 400 to both.",
      .example = "reject"},
     {SETTING(client_half_close, SCHEMA_ENUM), .def = "abort", .choices = half_close_choices,
      .doc = "A client that closes its sending side after a complete request: abort cancels the "

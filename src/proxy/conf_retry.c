@@ -23,7 +23,8 @@ static const struct schema_field retry_rows[] = {
      .doc = "After a connection that could not be made; any method, for nothing was sent.",
      .example = "false"},
     {RETRY(reset, SCHEMA_BOOL), .def = "true",
-     .doc = "After a connection that broke before any byte of an answer; idempotent methods.",
+     .doc = "After a connection that broke before the head of an answer was whole; idempotent "
+            "methods.",
      .example = "false"},
     {RETRY(timeout, SCHEMA_BOOL), .def = "true",
      .doc = "After timeouts.first_byte, timeouts.upstream_send or per_try; idempotent methods.",

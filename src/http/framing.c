@@ -3,6 +3,7 @@
 
 #include "http/bytes.h"
 
+#define OPTIONS_MAX 100u /* of the Connection fields of a head */
 #define FRAMING_FIELDS (FIELD_BIT(CONTENT_LENGTH) | FIELD_BIT(TRANSFER_ENCODING))
 
 /* Digits only (RFC 9110 8.6), at most 2^63 - 1: whoever adds two lengths, or keeps one in a
@@ -69,14 +70,26 @@ static bool connection_option(const struct head *h)
     return keep;
 }
 
+/* Each field is looked for in them: who sends thousands wants that to take long. */
+static bool too_many_options(const struct fields *f)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < f->n; i++) {
+        struct str list = f->v[i].value, item;
+        while (f->v[i].id == FIELD_CONNECTION && n <= OPTIONS_MAX && str_next_item(&list, &item))
+            n++;
+    }
+    return n > OPTIONS_MAX;
+}
+
 /* Whether the sender keeps its connection open (RFC 9112 9.3). Nearly always the field is not there
- * or has one of two values. */
-static void settle_connection(struct head *h)
+ * or has one of two values. False: the fields say too much. */
+static bool settle_connection(struct head *h)
 {
     h->names_none = true;
     h->keep_alive = h->minor >= 1;
     if (!fields_has(&h->fields, FIELD_CONNECTION))
-        return;
+        return true;
     const struct field *only = fields_only(&h->fields, FIELD_CONNECTION);
     if (only && str_ieq(only->value, STR("keep-alive"))) {
         h->keep_alive = true;
@@ -85,7 +98,9 @@ static void settle_connection(struct head *h)
     } else {
         h->names_none = false;
         h->keep_alive = connection_option(h);
+        return !too_many_options(&h->fields);
     }
+    return true;
 }
 
 enum fault framing_request(struct head *h)
@@ -93,7 +108,8 @@ enum fault framing_request(struct head *h)
     h->declared = LENGTH_NONE;
     h->length = 0;
     h->body = BODY_NONE;
-    settle_connection(h);
+    if (!settle_connection(h))
+        return FAULT_REQ_HEAD_LARGE;
     if (!(h->fields.present & FRAMING_FIELDS))
         return FAULT_OK;
     if (fields_has(&h->fields, FIELD_TRANSFER_ENCODING)) {
@@ -151,7 +167,8 @@ enum fault framing_response(struct head *h, uint8_t request_method)
     h->declared = LENGTH_NONE;
     h->length = 0;
     h->body = BODY_NONE;
-    settle_connection(h);
+    if (!settle_connection(h))
+        return FAULT_UP_HEAD_LARGE;
     bool coded = fields_has(&h->fields, FIELD_TRANSFER_ENCODING);
     if (coded && (fields_has(&h->fields, FIELD_CONTENT_LENGTH) || h->minor == 0 ||
                   coding_of(&h->fields) != CODING_CHUNKED))

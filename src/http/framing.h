@@ -9,10 +9,12 @@
 #include "http/head.h"
 
 /* Sets body, length, declared, keep_alive of a request head. Faults: REQ_LENGTH,
- * REQ_LENGTH_AND_TE, REQ_TE (also for HTTP/1.0), REQ_TE_UNSUPPORTED. */
+ * REQ_LENGTH_AND_TE, REQ_TE (also for HTTP/1.0), REQ_TE_UNSUPPORTED, REQ_HEAD_LARGE (options in
+ * Connection). */
 enum fault framing_request(struct head *h) FAULT_CHECKED;
 /* Sets body, length, declared, keep_alive of a response head to request_method; removes framing
- * fields where they mean nothing (1xx, 204, 2xx to CONNECT). Fault: UP_FRAMING. */
+ * fields where they mean nothing (1xx, 204, 2xx to CONNECT). Faults: UP_FRAMING,
+ * UP_HEAD_LARGE. */
 enum fault framing_response(struct head *h, uint8_t request_method) FAULT_CHECKED;
 /* Expect of a request that has the field (RFC 9110 10.1.1): one value is known, else REQ_EXPECT;
  * HTTP/1.0 never had any. */

@@ -254,6 +254,16 @@ static void test_limits(void **state)
     same_fault(h1_parse_response(&h, &a, two, METHOD_GET, &small), FAULT_OK, two);
     same_fault(h1_parse_response(&h, &a, three, METHOD_GET, &small), FAULT_UP_HEAD_LARGE, three);
     same_fault(h1_parse_response(&h, &a, large, METHOD_GET, &small), FAULT_UP_HEAD_LARGE, large);
+    char options[202] = "", text[512]; /* each is "x," */
+    memset(options, 'x', 201);
+    for (size_t i = 1; i < 201; i += 2)
+        options[i] = ',';
+    small.head = sizeof text;
+    for (int n = 100; n <= 101; n++) {
+        snprintf(text, sizeof text, OK1 "Connection: %.*s\r\n\r\n", 2 * n - 1, options);
+        same_fault(h1_parse_response(&h, &a, str_c(text), METHOD_GET, &small),
+                   n > 100 ? FAULT_UP_HEAD_LARGE : FAULT_OK, str_c(text));
+    }
     arena_fini(&a);
     arena_init(&a, NULL, 0);
     same_fault(h1_parse_response(&h, &a, two, METHOD_GET, &small), FAULT_MEMORY, two);

@@ -166,10 +166,11 @@ static void tell_upstream(const struct upstream *u)
 }
 
 /* The request line and fields as they would be written. */
-static void tell_outgoing(const struct head *h)
+static void tell_outgoing(const struct dry_result *got)
 {
-    printf("sent upstream:\n  %.*s %.*s%s%.*s HTTP/1.1\n", STR_ARG(h->method), STR_ARG(h->path),
-           h->has_query ? "?" : "", STR_ARG(h->query));
+    const struct head *h = got->out;
+    struct str target = dry_target(got);
+    printf("sent upstream:\n  %.*s %.*s HTTP/1.1\n", STR_ARG(h->method), STR_ARG(target));
     tell_field(STR("Host"), h->authority);
     for (uint32_t i = 0; i < h->fields.n; i++) {
         if (h->fields.v[i].id != FIELD_HOST)
@@ -184,19 +185,16 @@ static void tell_outgoing(const struct head *h)
 /* Weir's own answer: a redirect, a fixed reply, a C function's, or a fault. */
 static void tell_answer(const struct dry_result *got)
 {
-    if (got->fault != FAULT_OK) {
-        const struct fault_row *row = fault_row(got->fault);
-        printf("answer:   %d %s: %s\n", row->status, row->name, row->text);
-        if (got->allow.n)
-            tell_field(STR("Allow"), got->allow);
-        return;
-    }
     if (got->status == 0) {
         printf("answer:   made by a function of the program\n");
         return;
     }
+    const struct fault_row *row = fault_row(got->fault);
     struct str reason = status_reason(got->status);
-    printf("answer:   %u %.*s\n", got->status, STR_ARG(reason));
+    if (got->fault != FAULT_OK)
+        printf("answer:   %d %s: %s\n", row->status, row->name, row->text);
+    else
+        printf("answer:   %u %.*s\n", got->status, STR_ARG(reason));
     for (uint32_t i = 0; i < got->reply.n; i++)
         tell_field(got->reply.v[i].name, got->reply.v[i].value);
 }
@@ -217,7 +215,7 @@ static int tell(const struct asked *a, const struct snapshot *s)
     if (got.upstream)
         tell_upstream(got.upstream);
     if (got.out)
-        tell_outgoing(got.out);
+        tell_outgoing(&got);
     else
         tell_answer(&got);
     int status = got.fault == FAULT_OK ? 0 : 1;
@@ -261,7 +259,7 @@ int cmd_explain(int argc, char **argv)
     if (status)
         return status;
     char *errors = NULL;
-    struct conf_loaded *l = conf_load_file(a.file, &feature_registry, &errors);
+    struct conf_loaded *l = conf_load_untested(a.file, &feature_registry, &errors);
     struct conf_trial *trial = l ? conf_trial_new(l, &errors) : NULL;
     if (trial) {
         const struct snapshot *s = conf_trial_snapshot(trial);

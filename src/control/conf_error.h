@@ -27,6 +27,7 @@ struct conf_errors {
     size_t n, cap;
     size_t unsaid;                /* beyond CONF_ERRORS_MAX */
     size_t unrun;                 /* tests of the text that could not be run, for it has errors */
+    bool untested;                /* the tests of the text are not to be run */
     struct conf_errors *warnings; /* in arena; NULL: none */
     struct conf_place *places;
     size_t n_places, cap_places; /* cap: a power of two */

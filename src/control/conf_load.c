@@ -82,7 +82,7 @@ static struct conf_file *read_tree(const struct conf_node *root, const struct fe
     conf_check_file(file, e);
     if (e->n == 0) {
         conf_warn_unreachable(file->flat, e);
-        return tests_pass(file, features, e) ? file : NULL;
+        return e->untested || tests_pass(file, features, e) ? file : NULL;
     }
     snapshot_judge_files(&file->proxy, e);
     e->unrun = file->tests.n;
@@ -143,11 +143,13 @@ struct conf_loaded *conf_load_tree(const struct conf_node *root, const char *nam
     return l;
 }
 
-struct conf_loaded *conf_load_text(struct str text, const char *name,
-                                   const struct feature_set *features, char **errors)
+static struct conf_loaded *load_text(struct str text, const char *name,
+                                     const struct feature_set *features, bool untested,
+                                     char **errors)
 {
     struct conf_loaded *l = loaded_new(name, features);
     *errors = NULL;
+    l->errors.untested = untested;
     l->file = read_text(text, features, &l->errors, &l->sparse);
     if (l->file)
         return l;
@@ -156,8 +158,8 @@ struct conf_loaded *conf_load_text(struct str text, const char *name,
     return NULL;
 }
 
-struct conf_loaded *conf_load_file(const char *path, const struct feature_set *features,
-                                   char **errors)
+static struct conf_loaded *load_file(const char *path, const struct feature_set *features,
+                                     bool untested, char **errors)
 {
     size_t n;
     char *why = NULL, *bytes = file_read(path, CONF_TEXT_MAX, &n, &why);
@@ -166,9 +168,27 @@ struct conf_loaded *conf_load_file(const char *path, const struct feature_set *f
         mem_free(why);
         return NULL;
     }
-    struct conf_loaded *l = conf_load_text(str_of(bytes, n), path, features, errors);
+    struct conf_loaded *l = load_text(str_of(bytes, n), path, features, untested, errors);
     mem_free(bytes);
     return l;
+}
+
+struct conf_loaded *conf_load_text(struct str text, const char *name,
+                                   const struct feature_set *features, char **errors)
+{
+    return load_text(text, name, features, false, errors);
+}
+
+struct conf_loaded *conf_load_file(const char *path, const struct feature_set *features,
+                                   char **errors)
+{
+    return load_file(path, features, false, errors);
+}
+
+struct conf_loaded *conf_load_untested(const char *path, const struct feature_set *features,
+                                       char **errors)
+{
+    return load_file(path, features, true, errors);
 }
 
 void conf_loaded_free(struct conf_loaded *l)

@@ -22,7 +22,10 @@ struct conf_loaded {
  * that is wrong, one a line with its place (mem_free). features is kept. */
 struct conf_loaded *conf_load_file(const char *path, const struct feature_set *features,
                                    char **errors);
-/* The same of a text; name stands for it in messages. */
+/* The same without the tests: for who asks about a file, not whether it may be loaded. */
+struct conf_loaded *conf_load_untested(const char *path, const struct feature_set *features,
+                                       char **errors);
+/* As conf_load_file, of a text; name stands for it in messages. */
 struct conf_loaded *conf_load_text(struct str text, const char *name,
                                    const struct feature_set *features, char **errors);
 /* The same of a tree, which is not needed afterwards. Never NULL; what is wrong is in its errors,

@@ -100,6 +100,36 @@ static void find_route(struct dry *d)
 
 /* ---- what comes of it ---------------------------------------------------------------------- */
 
+/* One hook of kind; attempt: of ON_SEND. */
+static enum hook run_hook(const struct feature *f, enum hook_kind kind, struct exchange *x,
+                          void *slot, struct attempt *attempt)
+{
+    switch (kind) {
+    case ON_ACCESS:
+        return f->on_access(x, slot);
+    case ON_SEND:
+        return f->on_send(x, slot, attempt);
+    default:
+        return f->on_response_head(x, slot);
+    }
+}
+
+/* Runs the hooks of kind of features that need no connection. */
+static enum fault run_hooks(struct dry *d, enum hook_kind kind, struct attempt *attempt)
+{
+    struct exchange *x = d->x;
+    const struct hook_list *l = &x->plan->hooks[kind];
+    for (uint32_t i = 0; i < l->n; i++) {
+        const struct feature *f = l->v[i].feature;
+        void *slot = x->slots ? x->slots + l->v[i].slot : NULL;
+        if (!f->offline)
+            continue;
+        if (run_hook(f, kind, x, slot, attempt) != HOOK_PASS)
+            return x->pending ? (enum fault) x->pending : FAULT_HOOK;
+    }
+    return FAULT_OK;
+}
+
 static void add_reply(struct dry *d, struct str name, struct str value)
 {
     must(fields_add(&d->out->reply, name, value));
@@ -108,6 +138,9 @@ static void add_reply(struct dry *d, struct str name, struct str value)
 static void own_answer(struct dry *d)
 {
     const struct plan *p = d->out->route->plan;
+    d->out->fault = run_hooks(d, ON_ACCESS, NULL);
+    if (d->out->fault != FAULT_OK)
+        return;
     if (p->action == ROUTE_REDIRECT) {
         struct str to;
         d->out->fault = redirect_location(&p->redirect, &d->out->in, d->a, &to);
@@ -124,21 +157,27 @@ static void own_answer(struct dry *d)
     }
 }
 
-/* Runs the hooks of kind of features that need no connection. */
-static enum fault run_hooks(struct dry *d, enum hook_kind kind, struct attempt *attempt)
+/* What the engine does to the head of an answer that Weir makes, a fault's too: header rules and
+ * the like have their say. */
+static void finish_answer(struct dry *d)
 {
     struct exchange *x = d->x;
-    const struct hook_list *l = &x->plan->hooks[kind];
-    for (uint32_t i = 0; i < l->n; i++) {
-        const struct feature *f = l->v[i].feature;
-        void *slot = x->slots ? x->slots + l->v[i].slot : NULL;
-        if (!f->offline)
-            continue;
-        enum hook h = kind == ON_ACCESS ? f->on_access(x, slot) : f->on_send(x, slot, attempt);
-        if (h != HOOK_PASS)
-            return x->pending ? (enum fault) x->pending : FAULT_HOOK;
+    struct head answer = {.status = d->out->status, .minor = 1};
+    /* Why a head was refused is known already. */
+    if (!x->plan && exchange_take_route(x, routed(d->s->fallback)) == FAULT_MEMORY)
+        return;
+    if (d->out->fault != FAULT_OK) {
+        x->fault = d->out->fault;
+        x->allow = d->out->allow;
+        reply_fault(x, d->out->fault);
+        d->out->reply = x->reply.fields;
     }
-    return FAULT_OK;
+    answer.fields = d->out->reply;
+    x->from_weir = true;
+    x->response = &answer;
+    (void) run_hooks(d, ON_RESPONSE_HEAD, NULL); /* it fails for want of memory alone */
+    x->response = NULL;
+    d->out->reply = answer.fields;
 }
 
 static enum fault send_upstream(struct dry *d)
@@ -165,18 +204,22 @@ static enum fault send_upstream(struct dry *d)
 static void go(struct dry *d)
 {
     struct dry_result *out = d->out;
-    if (out->fault == FAULT_OK && hop_max_forwards(d->x)) {
-        out->status = d->x->in->method_id == METHOD_OPTIONS ? 200 : 405;
-        return;
-    }
-    if (out->fault == FAULT_OK)
-        find_route(d);
-    if (out->fault == FAULT_OK && out->route->plan->action == ROUTE_UPSTREAM)
-        out->fault = send_upstream(d);
+    bool by_weir = out->fault == FAULT_OK && hop_max_forwards(d->x);
+    bool options = out->in.method_id == METHOD_OPTIONS;
+    if (by_weir && !options)
+        add_reply(d, STR("Allow"), STR("OPTIONS"));
+    if (by_weir)
+        out->status = options ? 200 : 405;
     else if (out->fault == FAULT_OK)
+        find_route(d);
+    if (!by_weir && out->fault == FAULT_OK && out->route->plan->action == ROUTE_UPSTREAM)
+        out->fault = send_upstream(d);
+    else if (!by_weir && out->fault == FAULT_OK)
         own_answer(d);
     if (out->fault != FAULT_OK)
         out->status = (uint16_t) fault_row(out->fault)->status;
+    if (out->status)
+        finish_answer(d);
 }
 
 bool dry_run(const struct snapshot *s, const struct dry_request *r, struct dry_result *out,
@@ -211,6 +254,15 @@ void dry_run_fini(struct dry_result *out)
     mem_free(out->x->worker);
     mem_free(out->x);
     out->x = NULL;
+}
+
+struct str dry_target(const struct dry_result *r)
+{
+    const struct head *h = r->out;
+    if (h->target_form == TARGET_AUTHORITY) /* CONNECT */
+        return h->authority;
+    return arena_printf(&r->x->arena, "%.*s%s%.*s", STR_ARG(h->path), h->has_query ? "?" : "",
+                        STR_ARG(h->query));
 }
 
 bool dry_field(const struct dry_result *r, struct str name, struct str *value)

@@ -43,6 +43,8 @@ bool dry_hello_name(struct client_hello *h, struct str url);
 bool dry_hello_alpn(struct client_hello *h, struct str list);
 /* Frees what out's texts lie in. */
 void dry_run_fini(struct dry_result *out);
+/* The target of what goes upstream (r->out is there), as it is written. */
+struct str dry_target(const struct dry_result *r);
 /* The value that goes out (or stands in Weir's answer) under name: "Host" is the authority. False:
  * none. */
 bool dry_field(const struct dry_result *r, struct str name, struct str *value);

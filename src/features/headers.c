@@ -305,6 +305,7 @@ const struct feature feature_response_headers = {
     .purpose = "Sets, adds and removes header fields of responses.",
     .conf = &response_headers_schema,
     .route_scope = true,
+    .offline = true,
     .prepare = prepare,
     .active = active,
     .on_response_head = on_response_head,

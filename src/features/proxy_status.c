@@ -41,6 +41,7 @@ const struct feature feature_proxy_status = {
     .purpose = "Says in Proxy-Status why Weir answered in place of the upstream.",
     .conf = &proxy_status_schema,
     .route_scope = true,
+    .offline = true,
     .active = active,
     .on_response_head = on_response_head,
 };

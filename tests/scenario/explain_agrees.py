@@ -2,6 +2,7 @@
 """weir explain says what weir run does: for a matrix of requests the same route, the same answer or
 reason code, and the same head to the upstream, field by field."""
 
+import os
 import re
 
 from peers import client
@@ -13,6 +14,8 @@ TRUSTED = "127.0.0.1"
 def begin(t):
     t.o = t.origin()
     t.w = t.start({
+        "response_headers": {"set": {"X-Frame-Options": "DENY"}},
+        "request_id": {"respond": True}, "proxy_status": {"enabled": True},
         "trusted_proxies": [TRUSTED + "/32"],
         "upstreams": {"o": {"endpoints": [t.o.address]},
                       "named": {"endpoints": [t.o.address], "host": "inner.example"}},
@@ -34,12 +37,14 @@ def begin(t):
             {"name": "slashes", "match": {"path": "/m/*"}, "to": "o", "slashes": "merge"},
             {"name": "strict", "match": {"path": "/s/*"}, "to": "o", "slashes": "reject"},
             {"name": "old", "match": {"path": "/old/*"},
-             "redirect": {"to": "https://new.example/", "status": 301}},
+             "redirect": {"to": "https://new.example/", "status": 301},
+             "response_headers": {"set": {"X-Id": "{request_id}", "X-From": "{route} {host}"}}},
             {"name": "fixed", "match": {"path": "/fixed"},
              "reply": {"status": 418, "body": "teapot", "headers": {"X-Pot": "yes"}},
-             "response_headers": {"set": {"X-Late": "1"}}},
+             "response_headers": {"set": {"X-Late": "1"}, "remove": ["X-Pot"]}},
             {"name": "small", "match": {"path": "/small"}, "to": "o", "limits": {"body": "1KiB"}},
             {"name": "tunnel", "match": {"path": "/tunnel"}, "to": "o"},
+            {"name": "connect", "match": {"host": "c.example"}, "to": "o", "allow_connect": True},
         ]})
 
 
@@ -80,6 +85,7 @@ MATRIX = [
     ("TRACE", "/", "a.example", [("Max-Forwards", "0")]),
     ("TRACE", "/", "a.example", []),
     ("CONNECT", "a.example:443", "a.example:443", []),
+    ("CONNECT", "c.example:443", "c.example:443", []),
     ("BREW", "/", "a.example", []),
     ("G@T", "/", "a.example", []),
     ("GET", "/%zz", "a.example", []),
@@ -111,7 +117,11 @@ MATRIX = [
 
 def comparable(lines):
     """Without what differs from one request to the next."""
-    return [re.sub(r"^(X-Request-ID): [0-9a-f-]{36}$", r"\1: new", x) for x in lines]
+    return [re.sub(r"^(X-Request-ID|X-Id): [0-9a-f-]{36}$", r"\1: new", x) for x in lines]
+
+
+# Of an answer: when it is made, and how it is framed.
+FRAMING = ("Date", "Content-Length", "Transfer-Encoding", "Connection")
 
 
 def explained(t, method, target, host, fields):
@@ -127,7 +137,7 @@ def explained(t, method, target, host, fields):
         said["status"] = int(m.group(1))
         if re.match(r"[a-z_0-9]+: ", m.group(2)):
             said["reason"] = m.group(2).split(":")[0]
-        said["fields"] = [x.strip() for x in m.group(3).splitlines() if x.strip()]
+        said["fields"] = comparable([x.strip() for x in m.group(3).splitlines() if x.strip()])
     if "sent upstream:" in out:
         head = out[out.index("sent upstream:"):].splitlines()[1:]
         said["head"] = comparable([x[2:] for x in head if x.strip()])
@@ -161,9 +171,45 @@ def test_matrix(t):
             wrong.append("%s\n  said %s\n  was %s" % (what, said["text"], line))
         if head is None and said["status"] != r.status:
             wrong.append("%s\n  said %s\n  was %r" % (what, said["text"], r))
-        real = ["%s: %s" % (n, v) for n, v in r.fields]
-        if head is None and line["reason"] == "ok" and not set(said["fields"]) <= set(real):
+        real = comparable([("%s: %s" % (n, v)).strip() for n, v in r.fields if n not in FRAMING])
+        if head is None and said["fields"] != real:
             wrong.append("%s\n  said %r\n  was %r" % (what, said["fields"], real))
         if line.get("route") not in (said["route"], "_none"):
             wrong.append("%s\n  said route %s\n  was %s" % (what, said["route"], line))
     assert not wrong, "%d of %d\n%s" % (len(wrong), len(MATRIX), "\n".join(wrong))
+
+
+def test_of_a_file_whose_tests_fail(t):
+    """To see why a test of the file fails is what explain is for."""
+    path = os.path.join(t.make_dir("explain"), "conf.yaml")
+    with open(path, "w") as f:
+        f.write("upstreams: {a: '127.0.0.1:1', b: '127.0.0.1:2'}\n"
+                "routes:\n  - {name: x, match: /x/*, to: a}\n  - {name: rest, to: b}\n"
+                "tests: [{request: /x, expect: rest}]\n")
+    assert t.run("check", path)[0] == 1
+    code, out, err = t.run("explain", path, "GET", "/x")
+    assert code == 0 and "  > x  " in out and not err, (code, out, err)
+    with open(path, "a") as f:
+        f.write("nonsense: 1\n")
+    code, out, err = t.run("explain", path, "GET", "/x")
+    assert code == 1 and path + ":6:1: " in err and not out, (code, out, err)
+
+
+def test_of_the_file_judge_answers(t):
+    """expect of a test is what a client gets, header rules included."""
+    base = ("upstreams: {a: '127.0.0.1:1'}\nresponse_headers: {set: {X-Frame: DENY}}\n"
+            "routes:\n"
+            "  - {match: {path: /f, method: GET}, reply: {body: x, headers: {X-Pot: 'yes'}},"
+            " response_headers: {set: {X-Late: '1'}, remove: [X-Pot]}}\n"
+            "  - {match: {host: c}, to: a, allow_connect: true}\ntests:\n")
+    path = os.path.join(t.make_dir("tests"), "conf.yaml")
+    for test, wrong in (
+            ("{request: /f, expect: {headers: {X-Frame: DENY, X-Late: '1', X-Pot: ''}}}", None),
+            ("{request: /f, expect: {headers: {X-Pot: 'yes'}}}", "X-Pot: yes, got none"),
+            ("{request: /g, expect: {status: 404, headers: {X-Frame: DENY}}}", None),
+            ("{request: {url: /f, method: PUT}, expect: {headers: {Allow: 'GET, HEAD'}}}", None),
+            ("{request: {url: 'c:443', method: CONNECT}, expect: {path: 'c:443'}}", None)):
+        with open(path, "w") as f:
+            f.write(base + "  - " + test + "\n")
+        code, out, err = t.run("check", path)
+        assert (code == 0) == (wrong is None) and (wrong or "") in err, (test, out, err)

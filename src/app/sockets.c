@@ -90,17 +90,34 @@ void sockets_set_mode(const struct socket_row *row, int mode)
     mem_free(path);
 }
 
-void sockets_close(struct socket_row *row, bool unlink_file)
+static void close_all(struct socket_row *row)
 {
     for (uint32_t i = 0; i < row->n; i++) {
         if (row->fds[i] >= 0)
             close(row->fds[i]);
+        row->fds[i] = -1;
     }
+}
+
+void sockets_close(struct socket_row *row, bool unlink_file)
+{
+    close_all(row);
     if (unlink_file && !row->lent)
         unlink_unix(row->address);
     list_remove(&row->node);
     mem_free((void *) (uintptr_t) row->address.p);
     mem_free(row);
+}
+
+void sockets_let_go(struct sockets *s, struct str keep)
+{
+    list_each_safe(node, &s->rows) {
+        struct socket_row *row = list_entry(node, struct socket_row, node);
+        if (str_eq(row->address, keep))
+            close_all(row);
+        else
+            sockets_close(row, true);
+    }
 }
 
 void sockets_fini(struct sockets *s, bool unlink_files)

@@ -275,6 +275,16 @@ static void end_one(const struct served *p)
         kill(p->pid, SIGTERM); /* which says the same */
 }
 
+/* Where the server's page is, which it serves until its end, to say that it is stopping. */
+static struct str admin_address(const struct supervisor_plan *plan)
+{
+    for (uint32_t i = 0; i < plan->n_listeners; i++) {
+        if (plan->listeners[i].mode != MODE_BY_UMASK)
+            return plan->listeners[i].address;
+    }
+    return STR("");
+}
+
 static void stop(struct supervisor *s)
 {
     if (s->stopping) {
@@ -287,7 +297,7 @@ static void stop(struct supervisor *s)
     log_info("supervisor.stopping", "stopping: exchanges may finish within %llu s",
              (unsigned long long) (s->drain / USEC_PER_SEC));
     /* While a copy is open here the kernel would go on to accept for nobody. */
-    sockets_fini(&s->sockets, true);
+    sockets_let_go(&s->sockets, admin_address(s->plan));
     s->kill_at = clock_now() + s->drain + KILL_GRACE;
     end_one(&s->server);
     for (uint32_t i = 0; i < s->n_old; i++)
@@ -338,7 +348,7 @@ static void open_for_server(struct supervisor *s, const struct channel_message *
     struct str address = str_c(ask->text);
     struct socket_wish wish = {address, ask->number, (int) ask->backlog, ask->mode};
     const char *why = "stopping";
-    struct socket_row *row = sockets_find(&s->sockets, address);
+    struct socket_row *row = s->stopping ? NULL : sockets_find(&s->sockets, address);
     if (ask->number == 0 || ask->number > CHANNEL_SOCKETS || count(&s->sockets) >= ADDRESSES_MOST)
         why = "that many sockets are not opened";
     else if (!row && !s->stopping && sockets_open(&s->sockets, &wish, &why))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """SIGTERM: no new connections, running exchanges end, Connection: close, exit 0 within a limit."""
 
+import os
 import threading
 
 from peers import wire
@@ -56,6 +57,27 @@ def test_running_exchanges_finish(t):
         assert r.fields.tokens("connection") == ["close"], r
         c.must_end()
     assert w.wait() == 0
+
+
+def test_admin_page_meanwhile(t):
+    """It says that Weir is stopping until it has ended, on a unix socket as by TCP."""
+    for address in (t.address(), t.unix()):
+        w = t.simple(admin={"address": address})
+        gate = threading.Event()
+        t.o.on("/held", lambda conn, req: (gate.wait(60), conn.reply(200, body=b"held")))
+        c = w.client()
+        c.request("GET", "/held")
+        t.o.await_seen("/held")
+        w.terminate()
+        await_true("new connections are refused", lambda: refused(w))
+        r = w.admin_get("/healthz")
+        assert r.status == 503 and r.body == b"draining\n", (address, r)
+        assert b'"state":"draining"' in w.admin_get("/status").body, address
+        gate.set()
+        assert c.response().body == b"held"
+        assert w.wait() == 0
+        assert not os.path.exists(address.replace("unix:", "")), "the socket's file is left behind"
+        t.o.requests.clear()
 
 
 def test_download_finishes(t):

@@ -11,6 +11,8 @@ void server_answer(struct change_result *r, struct text *json, char **why)
         text_add_json(json, text_str(&r->words));
         text_add(json, STR(",\"changes\":"));
         text_add(json, r->json.n ? text_str(&r->json) : STR("[]"));
+        text_add(json, STR(",\"warnings\":"));
+        text_add_json_lines(json, str_c(r->warnings ? r->warnings : ""));
         text_add(json, STR("}"));
     }
     *why = r->why;

@@ -64,16 +64,17 @@ void server_swap_snapshot(struct server *s, struct snapshot *made)
     s->page.figures.loaded_wall = clock_wall();
 }
 
-static void log_warnings(struct conf_errors *e)
+/* What was logged, for mem_free; NULL: nothing. */
+static char *log_warnings(struct conf_errors *e)
 {
     char *lines = conf_warnings_print(e, LINES_LOGGED);
     if (lines)
         log_write_lines(LOG_WARN, "config.warning", lines);
-    mem_free(lines);
+    return lines;
 }
 
-/* The new configuration replaces the old one in one go. */
-static void put_to_use(struct server *s, struct config *c, struct snapshot *made)
+/* The new configuration replaces the old one in one go. Its warnings, for mem_free; NULL: none. */
+static char *put_to_use(struct server *s, struct config *c, struct snapshot *made)
 {
     apply_log(&c->loaded->file->log);
     s->drain = c->loaded->file->proxy.drain;
@@ -85,11 +86,12 @@ static void put_to_use(struct server *s, struct config *c, struct snapshot *made
     server_swap_snapshot(s, made);
     config_fini(&s->config);
     s->config = *c;
-    log_warnings(&s->config.loaded->errors);
+    char *warnings = log_warnings(&s->config.loaded->errors);
     conf_errors_fini(&s->config.loaded->errors); /* nothing is said of its places any more */
     s->stale = false;
     *c = (struct config){0};
     server_watch_file(s);
+    return warnings;
 }
 
 static void record(struct server *s, enum origin o, const char *who)
@@ -114,6 +116,7 @@ void change_result_fini(struct change_result *r)
     text_fini(&r->words);
     text_fini(&r->json);
     mem_free(r->why);
+    mem_free(r->warnings);
     *r = (struct change_result){0};
 }
 
@@ -288,7 +291,7 @@ static void swap(struct server *s, struct config *c, struct snapshot *made, enum
     bool stale = s->stale;
     s->config = (struct config){0};
     hand_over_text(s, c);
-    put_to_use(s, c, made);
+    out->warnings = put_to_use(s, c, made);
     server_hand_on_new(s);
     answer_order(s, o);
     server_forget_unnamed(s, s->config.loaded->file);
@@ -506,7 +509,7 @@ bool server_begin_config(struct server *s, struct config *c, char **why)
     mem_free(*why); /* it was said */
     *why = NULL;
     s->jobs = c->loaded->file->state_dir.n ? file_jobs_new(1) : NULL;
-    put_to_use(s, c, made);
+    mem_free(put_to_use(s, c, made));
     live_adopt(&s->live, &next);
     if (!follows)
         server_begin_history(s);

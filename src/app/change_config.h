@@ -32,6 +32,7 @@ struct change_result {
     struct text words; /* what changed, one a line; empty: nothing */
     struct text json;  /* the same as an array */
     char *why;         /* when not good: all that is wrong, one a line */
+    char *warnings;    /* when good: what is hardly meant, one a line; NULL: nothing */
 };
 
 /* "signal", "api" ... */

@@ -55,6 +55,10 @@ static bool read_options(int argc, char **argv, struct options *o)
 static void show_changes(const json_t *v)
 {
     const char *words = json_string_value(json_object_get(v, "words"));
+    const json_t *one;
+    size_t i;
+    json_array_foreach(json_object_get(v, "warnings"), i, one)
+        fprintf(stderr, "%s\n", json_string_value(one));
     fputs(words && words[0] ? words : "nothing differs\n", stdout);
     printf("in use: generation %lld\n",
            (long long) json_integer_value(json_object_get(v, "generation")));
@@ -189,12 +193,13 @@ static void plan_run_time(const json_t *changes, const struct conf_tree *file, b
 }
 
 /* changes: those of what runs, with file's tree; NULL: two files are compared. */
-static void print_plan(const struct conf_loaded *old, const struct conf_loaded *now,
+static void print_plan(const struct conf_loaded *old, struct conf_loaded *now,
                        const json_t *changes, const struct conf_tree *file, bool json)
 {
     struct arena a;
     struct change_list l;
     struct text t = {0};
+    char *warnings = conf_warnings_print(&now->errors, SIZE_MAX);
     arena_init(&a, NULL, SIZE_MAX);
     change_list_init(&l, &a);
     conf_diff(old->file, now->file, &feature_registry, &l);
@@ -208,9 +213,16 @@ static void print_plan(const struct conf_loaded *old, const struct conf_loaded *
         change_list_text(&l, 0, &t);
     }
     plan_run_time(changes, file, json, &t);
-    text_add(&t, json ? STR("]}\n") : STR(""));
+    if (json) {
+        text_add(&t, STR("],\"warnings\":"));
+        text_add_json_lines(&t, str_c(warnings ? warnings : ""));
+        text_add(&t, STR("}\n"));
+    } else if (warnings) {
+        fputs(warnings, stderr);
+    }
     fwrite(t.p, 1, t.n, stdout);
     text_fini(&t);
+    mem_free(warnings);
     arena_fini(&a);
 }
 

@@ -51,8 +51,8 @@ struct socket_row *sockets_find(const struct sockets *s, struct str address);
 char *sockets_text(const struct socket_row *row);
 /* Closes what is left of one row and frees it; unlink: removes a unix socket's file, too. */
 void sockets_close(struct socket_row *row, bool unlink_file);
-/* Closes all sockets, and removes all rows and files but those of keep (empty: none), which are left
- * to sockets_fini. */
+/* Closes all sockets, and removes all rows and files but those of keep (empty: none), which are
+ * left to sockets_fini. */
 void sockets_let_go(struct sockets *s, struct str keep);
 /* sockets_close for all rows. */
 void sockets_fini(struct sockets *s, bool unlink_files);

@@ -52,6 +52,20 @@ void text_add_json(struct text *t, struct str s)
     t->n += (size_t) (end - at);
 }
 
+void text_add_json_lines(struct text *t, struct str s)
+{
+    const char *between = "[";
+    while (s.n) {
+        ptrdiff_t end = str_find(s, '\n');
+        size_t n = end < 0 ? s.n : (size_t) end;
+        text_addf(t, "%s", between);
+        text_add_json(t, str_sub(s, 0, n));
+        s = str_sub(s, n + 1, s.n);
+        between = ",";
+    }
+    text_addf(t, "%s]", between[0] == '[' ? between : "");
+}
+
 void text_fini(struct text *t)
 {
     mem_free(t->p);

@@ -18,6 +18,8 @@ void text_add(struct text *t, struct str s);
 void text_addf(struct text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Appends s as a JSON string, quotes and all (see json_text). */
 void text_add_json(struct text *t, struct str s);
+/* Appends the lines of s as a JSON array of strings. */
+void text_add_json_lines(struct text *t, struct str s);
 /* Room for at least n more bytes at the end; the caller raises t->n by what it wrote. */
 char *text_room(struct text *t, size_t n);
 /* What was written so far; valid until the next change. */

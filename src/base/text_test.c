@@ -38,8 +38,21 @@ static void test_grows(void **state)
     text_fini(&t);
 }
 
+static void test_lines(void **state)
+{
+    (void) state;
+    static const char *const cases[][2] = {
+        {"", "[]"}, {"a", "[\"a\"]"}, {"a\n\"b\"\n", "[\"a\",\"\\\"b\\\"\"]"}, {"\n", "[\"\"]"}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct text t = {0};
+        text_add_json_lines(&t, str_c(cases[i][0]));
+        assert_true(str_eq(text_str(&t), str_c(cases[i][1])));
+        text_fini(&t);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_grows)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_grows), cmocka_unit_test(test_lines)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -66,10 +66,30 @@ def test_routes_that_nothing_reaches(t):
                   host="weir")
     assert r.status == 201, r
     assert w.log().count("config.warning") == 2, w.log()
+    path = os.path.join(t.make_dir("plan"), "next.yaml")
+    with open(path, "w") as f:
+        json.dump(w.with_config(routes=routes("six", "seven")), f)
+    asked = ("--admin", w.admin)
+    code, out, err = t.run("plan", *asked, path)
+    assert code == 0 and "route six: added" in out, (out, err)
+    assert err.startswith(path + ":") and 'warning: route "seven" is never used' in err, err
+    told = json.loads(t.run("plan", "--json", *asked, path)[1])["warnings"]
+    assert [x + "\n" for x in told] == [err], told
+    with open(w.config_path, "w") as f:
+        json.dump(w.with_config(routes=routes("six", "seven")), f)
+    code, out, err = t.run("reload", *asked)
+    assert code == 0 and "in use: generation" in out, (out, err)
+    assert err.startswith(w.config_path + ":") and 'route "seven" is never used' in err, err
+    assert len(err.splitlines()) == 1 and w.log().count("config.warning") == 3, err
+    told = json.loads(t.run("reload", "--json", *asked)[1])["warnings"]
+    assert [x + "\n" for x in told] == [err], told
     w.reload(w.with_config(routes=routes("five")),
              lambda: w.get("/twice", fields).body == b"five")
+    with client.Client(w.admin) as c:
+        r = c.ask("POST", "/v1/reload", host="weir")
+    assert r.status == 200 and b'"warnings":[]' in r.body, r
     w.stop()
-    assert w.log().count("config.warning") == 2, w.log()
+    assert w.log().count("config.warning") == 4, w.log()
 
 
 def reload(t, **top):

@@ -39,6 +39,9 @@ const char *schema_nearer(struct str wanted, const char *best, const char *name)
     /* Half of a short name replaced is another name, not a slip. */
     if (d > most || d >= n.n)
         return best;
+    /* Two letters of four are half of it: then at least it begins the same. */
+    if (2 * d >= wanted.n && 2 * d >= n.n && wanted.p[0] != n.p[0])
+        return best;
     return best && str_distance(wanted, b, most) <= d ? best : name;
 }
 

@@ -52,17 +52,17 @@ static struct schema_pos pos_of_byte(const struct lex *l, size_t at)
     return pos;
 }
 
-/* A tab where libyaml stumbled: it stands for indentation there. */
-static bool is_tab(const struct lex *l, yaml_mark_t mark)
+/* The byte at mark; NUL: there is none. */
+static char byte_at(const struct lex *l, yaml_mark_t mark)
 {
     struct str rest = l->text;
     for (size_t line = 0; line < mark.line; line++) {
         ptrdiff_t end = str_find(rest, '\n');
         if (end < 0)
-            return false;
+            return '\0';
         rest = str_sub(rest, (size_t) end + 1, rest.n);
     }
-    return mark.column < rest.n && rest.p[mark.column] == '\t';
+    return mark.column < rest.n ? rest.p[mark.column] : '\0';
 }
 
 static void refuse(struct lex *l, struct schema_pos pos, const char *text)
@@ -87,14 +87,20 @@ static void refuse_yaml(struct lex *l)
     } else if (strstr(context, "an alias") || strstr(context, "an anchor")) {
         conf_say(l->errors, pos_of(l, p->context_mark),
                  "a text that begins with * or & needs quotes, as in \"*.example.com\"");
-    } else if (is_tab(l, p->problem_mark)) {
+    } else if (byte_at(l, p->problem_mark) == '\t') { /* it stands for indentation there */
         conf_say(l->errors, pos, "not valid YAML: a tab; indent with spaces");
     } else if (strstr(problem, "cannot start any token")) {
         conf_say(l->errors, pos, "not valid YAML: a text that begins with @, ` or %% needs quotes");
     } else if (strstr(problem, "mapping values are not allowed")) {
-        conf_say(l->errors, pos,
-                 "not valid YAML: no key: value can be here; quote a text that holds a colon and a "
-                 "space, and look above for a key whose colon has no space behind it");
+        conf_say(
+            l->errors, pos,
+            "not valid YAML: no key: value can be here; the line may be indented too far, or a "
+            "key above have no space behind its colon; a text that holds a colon and a space "
+            "needs quotes");
+    } else if (strstr(context, "flow ") && byte_at(l, p->problem_mark) == ':') {
+        conf_say(l->errors, pos_of(l, p->context_mark),
+                 "not valid YAML: a list begins here; an address in brackets needs quotes, as in "
+                 "\"[::1]:8080\"");
     } else if (strstr(context, "flow ")) {
         conf_say(l->errors, pos, "not valid YAML: %s, %s; the bracket opens at line %zu", problem,
                  context, p->context_mark.line + 1);
@@ -297,7 +303,7 @@ static bool take_member(struct lex *l, struct members *m, struct conf_node **mer
 {
     struct schema_pos at = pos_of(l, l->event.start_mark);
     if (l->event.type != YAML_SCALAR_EVENT) {
-        refuse(l, at, "a key must be a plain text (one that begins with * or { needs quotes)");
+        refuse(l, at, "a key must be a plain text (one that begins with *, { or [ needs quotes)");
         return false;
     }
     bool plain = l->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE;

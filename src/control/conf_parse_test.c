@@ -192,8 +192,8 @@ static void refuses_broken_texts(void **state)
                        "answered 404; add \"upstreams: {origin: {endpoints: "
                        "[127.0.0.1:9000]}}\"\n");
     static const char no_key[] =
-        "not valid YAML: no key: value can be here; quote a text that holds a colon and a space, "
-        "and look above for a key whose colon has no space behind it";
+        "not valid YAML: no key: value can be here; the line may be indented too far, or a key "
+        "above have no space behind its colon; a text that holds a colon and a space needs quotes";
     char said[256];
     snprintf(said, sizeof said, "t.yaml:1:5: %s\n", no_key);
     assert_refused("a: b: c\n", said);

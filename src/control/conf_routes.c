@@ -78,6 +78,11 @@ static void join_paths(struct match_conf *m, const struct match_conf *outer,
     } else if (inner->path.n && !path_within(outer->path, inner->path)) {
         conf_say(e, at, "path \"%.*s\" does not lie under \"%.*s\" of the route around it",
                  STR_ARG(inner->path), STR_ARG(outer->path));
+    } else if (inner->path_regex.n && outer->path.n && !str_ends(outer->path, STR("/*"))) {
+        conf_say(e, conf_place_of(e, inner->path_regex, inner->pos),
+                 "path_regex: the route around it has the one path \"%.*s\"; leave path_regex out, "
+                 "or give the outer route a path that ends in /*",
+                 STR_ARG(outer->path));
     } else if (inner->path_regex.n && !regex_within(outer->path, inner->path_regex)) {
         conf_say(e, conf_place_of(e, inner->path_regex, inner->pos),
                  "path_regex must begin with \"%.*s\", the path of the route around it, and have "

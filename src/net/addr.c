@@ -134,6 +134,13 @@ bool addr_is_name(struct str host)
     return is_name(host) && !ip_parse(host, &ip);
 }
 
+/* No name ends in a number (RFC 1123 2.1): 10.0.0.256 is an address with a slip. */
+static bool ends_in_number(struct str host)
+{
+    uint64_t number;
+    return str_to_u64(str_sub(host, (size_t) (str_rfind(host, '.') + 1), host.n), &number);
+}
+
 /* Cuts text into host and what follows it: nothing, or ':' and the port. */
 static bool cut_host(struct str text, struct str *host, struct str *rest, const char **why)
 {
@@ -146,6 +153,9 @@ static bool cut_host(struct str text, struct str *host, struct str *rest, const 
         return true;
     }
     ptrdiff_t colon = str_rfind(text, ':');
+    if (str_find(text, ',') >= 0 || str_find(text, ' ') >= 0)
+        return split_fail(why,
+                          "it holds more than one address; write a list: [host:port, host:port]");
     if (colon >= 0 && str_find(text, ':') != colon)
         return split_fail(why, "an IPv6 address needs brackets; write [::1]:8080");
     *host = colon < 0 ? text : str_sub(text, 0, (size_t) colon);
@@ -200,7 +210,7 @@ bool addr_split(struct str text, uint16_t default_port, struct addr_text *out, c
     bool is_ip = host.n == 0 || ip_parse(host, &ip);
     if (bracketed && (host.n == 0 || !is_ip || str_find(host, ':') < 0))
         return split_fail(why, "brackets are for IPv6 addresses");
-    if (!is_ip && !is_name(host))
+    if (!is_ip && (!is_name(host) || ends_in_number(host)))
         return split_fail(why, "the host is neither an IP address nor a host name");
     *out = (struct addr_text){is_ip ? ADDR_IP : ADDR_NAME, host, (uint16_t) port};
     return true;

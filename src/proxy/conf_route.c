@@ -64,6 +64,8 @@ static const char *host_wrong(struct str host)
     }
     if (wild && host.n < 3)
         return "host: a name is missing behind *.";
+    if (str_starts(host, STR(".")))
+        return "host begins with a dot; every name below example.com is *.example.com";
     if (host.n && host.p[0] != '[' && str_find(host, ':') >= 0)
         return "host has a port; routes match the host alone";
     return NULL;

@@ -57,9 +57,13 @@ bool redirect_valid(struct str to, const char **why)
 {
     static const struct head none;
     struct str text, name, parts[3];
+    uint64_t number;
     int more;
     *why = "to is empty";
     if (to.n == 0)
+        return false;
+    *why = "to is a number, no URL; a status stands beside it: {to: URL, status: 301}";
+    if (str_to_u64(to, &number))
         return false;
     *why = "to holds a byte that no header field may have";
     if (!field_value_valid(to))

@@ -120,6 +120,35 @@ def test_each_kind(t):
     assert not wrong, "\n".join(wrong)
 
 
+SLIPS = (
+    # text, place, words of the message
+    ("listeners:\n  - address: [::]:8080\n", "2:15", ["needs quotes", '"[::1]:8080"']),
+    ("listeners:\n  - [::1]:8080\n", "2:6", ["needs quotes", '"[::1]:8080"']),
+    ("admin: {address: [::1]:8080}\n", "1:19", ["needs quotes", '"[::1]:8080"']),
+    ("upstreams: {o: [[::1]:9000]}\n", "1:17", ["begins with *, { or [", "needs quotes"]),
+    ("upstreams:\n  o: 127.0.0.1:1\n    pool: {}\n", "3:9", ["indented too far"]),
+    ("upstreams: {o: 127.0.0.256:9000}\n", "1:16", ["neither an IP address nor a host name"]),
+    ("upstreams: {o: '127.0.0.1:1,127.0.0.1:2'}\n", "1:16", ["more than one address", "list"]),
+    ("upstreams: {o: 127.0.0.1:1 127.0.0.1:2}\n", "1:16", ["more than one address", "list"]),
+    ("routes: [{match: {host: .example.com}, redirect: /x}]\n", "1:25", ["*.example.com"]),
+    ("routes: [{redirect: 301}]\n", "1:21", ["is a number", "{to: URL, status: 301}"]),
+    ("routes: [{reply: {code: 200}}]\n", "1:19", ['unknown key "code" in reply; allowed: status']),
+    ("upstreams: {o: 127.0.0.1:1}\nroutes:\n  - {match: /%2F, to: o, "
+     "routes: [{match: {path_regex: /%2F.*}}]}\n", "3:56", ['the one path "/%2F"', "/*"]),
+)
+
+
+def test_slips(t):
+    """What is usual elsewhere or quickly mistyped is told in words that lead to what is meant."""
+    wrong = []
+    for text, place, words in SLIPS:
+        code, said, path = check(t, text)
+        line = [x for x in said.splitlines() if x.startswith("%s:%s: " % (path, place))]
+        if code != 1 or not line or not all(w in line[0] for w in words):
+            wrong.append("%r\n  %s %s" % (text, code, said))
+    assert not wrong, "\n".join(wrong)
+
+
 def test_good_files(t):
     minimal = ("upstreams:\n  origin:\n    endpoints:\n      - address: 127.0.0.1:9000\nroutes:\n"
                "  - match: {path: /*}\n    to: origin\nlisteners:\n"

@@ -158,17 +158,31 @@ static void write_process(const struct figures *f, struct text *out)
 
 /* ---- sums over workers ---------------------------------------------------------------------- */
 
-static uint64_t sum(const struct figures *f, size_t offset)
+/* Of the first n_workers. */
+static uint64_t sum_first(const struct figures *f, uint32_t n_workers, size_t offset)
 {
     uint64_t n = 0;
-    for (uint32_t i = 0; i < f->n_workers; i++) {
+    for (uint32_t i = 0; i < n_workers; i++) {
         const char *stats = (const char *) f->workers[i].stats;
         n += counter_get((const counter_t *) (const void *) (stats + offset));
     }
     return n;
 }
 
+static uint64_t sum(const struct figures *f, size_t offset)
+{
+    return sum_first(f, f->n_workers, offset);
+}
+
+/* Without the main thread, whose requests are those for the admin page and health checks: no client
+ * waits for these. */
+static uint64_t sum_clients(const struct figures *f, size_t offset)
+{
+    return sum_first(f, f->n_workers - 1, offset);
+}
+
 #define SUM(f, member) sum(f, offsetof(struct stats, member))
+#define SUM_CLIENTS(f, member) sum_clients(f, offsetof(struct stats, member))
 
 static const struct {
     const char *name, *type, *help;
@@ -201,7 +215,8 @@ static const struct {
 static void write_totals(const struct figures *f, struct text *out)
 {
     for (size_t i = 0; i < sizeof(totals) / sizeof(totals[0]); i++)
-        single(out, totals[i].name, totals[i].type, totals[i].help, sum(f, totals[i].offset));
+        single(out, totals[i].name, totals[i].type, totals[i].help,
+               sum_clients(f, totals[i].offset));
     metrics_family(out, "weir_retries_refused_total", "counter",
                    "Attempts that were not followed by another one though the route allows it, by "
                    "reason: too much of the body was gone, or the budget was used up.");
@@ -211,17 +226,15 @@ static void write_totals(const struct figures *f, struct text *out)
                   sum(f, offsetof(struct stats, retries_refused) + i * sizeof(counter_t)));
     metrics_family(out, "weir_bytes_total", "counter", "Bytes on the wire by side and direction.");
     static const char row[] = "weir_bytes_total{side=\"%s\",direction=\"%s\"} %" PRIu64 "\n";
-    text_addf(out, row, "client", "in", SUM(f, bytes_client_in));
-    text_addf(out, row, "client", "out", SUM(f, bytes_client_out));
+    text_addf(out, row, "client", "in", SUM_CLIENTS(f, bytes_client_in));
+    text_addf(out, row, "client", "out", SUM_CLIENTS(f, bytes_client_out));
     text_addf(out, row, "upstream", "in", SUM(f, bytes_upstream_in));
     text_addf(out, row, "upstream", "out", SUM(f, bytes_upstream_out));
     metrics_family(out, "weir_faults_total", "counter", "What went wrong, by reason code.");
-    for (unsigned i = FAULT_OK + 1; i < FAULT_COUNT; i++) {
-        uint64_t n = sum(f, offsetof(struct stats, faults) + i * sizeof(counter_t));
-        if (n)
-            text_addf(out, "weir_faults_total{reason=\"%s\"} %" PRIu64 "\n",
-                      fault_name((enum fault) i), n);
-    }
+    /* Each from the start, at 0: of a series that begins with its first faults rate() sees none. */
+    for (unsigned i = FAULT_OK + 1; i < FAULT_COUNT; i++)
+        text_addf(out, "weir_faults_total{reason=\"%s\"} %" PRIu64 "\n", fault_name((enum fault) i),
+                  sum_clients(f, offsetof(struct stats, faults) + i * sizeof(counter_t)));
 }
 
 static void write_memory(const struct figures *f, struct text *out)

@@ -271,7 +271,8 @@ static void test_routes(void **state)
     expect(t, "weir_request_duration_seconds_bucket{route=\"a \\\"b\\\"\\\\\\n\",le=\"+Inf\"} 3");
     expect(t, "weir_request_duration_seconds_sum{route=\"a \\\"b\\\"\\\\\\n\"} 70.0004");
     expect(t, "weir_request_duration_seconds_count{route=\"a \\\"b\\\"\\\\\\n\"} 3");
-    expect(t, "weir_faults_total{reason=\"no_route\"} 3");
+    expect(t, "weir_faults_total{reason=\"no_route\"} 2"); /* the third was no client's */
+    expect(t, "weir_faults_total{reason=\"connect_timeout\"} 0");
     assert_int_equal(promtool(text_str(&t->page)), 0);
 }
 

@@ -500,7 +500,7 @@ def test_error_close_ends(t):
             trickling.sock.send(b"x")
         except OSError:
             pass
-        return w.metrics().value("weir_client_connections_open") == 1  # that asks
+        return w.metrics().value("weir_client_connections_open") == 0
     await_true("the connections are closed", gone)
     for c in (silent, trickling, flooding):
         c.close()

@@ -2,6 +2,7 @@
 """/metrics, /healthz and /status: syntax that promtool accepts, and figures that are right."""
 
 import json
+import re
 import subprocess
 
 from peers import client
@@ -19,12 +20,12 @@ def begin(t):
         admin=True)
 
 
-def figures(t, check):
-    """The metrics when check(m) is true: workers publish as they go."""
+def figures(t, check, w=None):
+    """The metrics (of w, else of t.w) when check(m) is true: workers publish as they go."""
     last = [None]
 
     def ready():
-        last[0] = t.w.metrics()
+        last[0] = (w or t.w).metrics()
         return check(last[0])
     await_true("figures", ready)
     return last[0]
@@ -76,11 +77,38 @@ def test_connections_and_bytes(t):
     assert total >= 5
     for c in clients:
         c.close()
-    figures(t, lambda m: m.value("weir_client_connections_open") <= 1)  # the scrape itself
+    figures(t, lambda m: m.value("weir_client_connections_open") == 0)
     before = m.value("weir_bytes_total")
     t.w.ask("POST", "/bytes", body=b"x" * 10000)
     figures(t, lambda m: m.value("weir_bytes_total") >= before + 20000)
-    figures(t, lambda m: m.value("weir_exchanges_open") <= 1)
+    figures(t, lambda m: m.value("weir_exchanges_open") == 0)
+
+
+def test_only_clients_count(t):
+    """Scrapes and failing health checks are no requests of clients: nobody is woken by them."""
+    t.not_in("doors", "memory may be refused to requests")
+    dead = t.address()
+    w = t.start({"upstreams": {"o": t.o.address, "dead": {
+        "endpoints": [dead], "health": {"path": "/h", "interval": "100ms"}}},
+        "routes": [{"match": "/*", "to": "o"}, {"match": "/dead", "to": "dead"}]}, admin=True)
+    for i in range(3):
+        assert w.get("/x").status == 200
+    figures(t, lambda m: m.value("weir_health_checks_total", result="failed") >= 3, w)
+    assert w.admin_get("/nothing").status == 404
+    m = figures(t, lambda m: m.value("weir_exchanges_total") == 3, w)
+    assert m.value("weir_requests_total") == 3
+    assert m.value("weir_faults_total") == 0 and m.value("weir_exchanges_open") == 0
+    assert m.value("weir_client_connections_open") == 0
+    assert m.value("weir_bytes_total", side="client") == m.value("weir_route_bytes_total")
+
+
+def test_faults_from_zero(t):
+    """A series that begins with its first faults is one of which rate() sees none."""
+    t.not_in("doors", "memory may be refused to requests")
+    m = t.start({"upstreams": {"o": t.o.address}}, admin=True).metrics()
+    reasons = {dict(labels)["reason"] for name, labels in m if name == "weir_faults_total"}
+    listed = re.findall(r"^\| `(\w+)` \|", t.run("schema", "--format", "faults")[1], re.M)
+    assert reasons == set(listed) and m.value("weir_faults_total") == 0, reasons ^ set(listed)
 
 
 def test_process_figures(t):

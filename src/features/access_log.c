@@ -133,6 +133,8 @@ static char *put_request(char *at, const struct exchange *x, bool query)
     TEXT(at, ",\"path\":", in->path, ROOM_PATH);
     if (in->has_query && query)
         TEXT(at, ",\"query\":", in->query, ROOM_QUERY);
+    if (in->major == 0) /* refused before that was read */
+        return at;
     at = JSON_LIT(at, ",\"protocol\":\"HTTP/");
     *at++ = (char) ('0' + in->major);
     if (in->major < 2) {

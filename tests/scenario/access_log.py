@@ -34,6 +34,18 @@ def test_fields(t):
     assert x["request_id"] == t.o.seen("/line")[0].get("x-request-id"), x
 
 
+def test_version_that_was_not_read(t):
+    """There is no HTTP/0.0: a line says no protocol where the request had none."""
+    for line, said in (("GET /v HTTP/x.y", None), ("GET /v HTTP/1", None),
+                       ("GET /v HTTP/3.0", None), ("GET /v HTTP/1.7", "HTTP/1.7")):
+        n = len(t.w.access())
+        with t.w.client() as c:
+            c.send(line + "\r\nHost: a\r\n\r\n")
+            c.response()
+        await_true("its line", lambda: len(t.w.access()) > n)
+        assert t.w.access()[n].get("protocol") == said, (line, t.w.access()[n])
+
+
 def test_steps_add_up(t):
     t.o.on("/steps", lambda conn, req: (conn.stream.readable(0.05), conn.reply(200)))
     t.w.get("/steps")

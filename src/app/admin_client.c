@@ -32,7 +32,7 @@
 static bool take_config(struct admin_client *c, const char *path, char **token_file)
 {
     char *errors = NULL;
-    struct conf_loaded *l = conf_load_untested(path, &feature_registry, &errors);
+    struct conf_loaded *l = conf_load_admin(path, &feature_registry, &errors);
     if (!l) {
         fputs(errors, stderr);
         mem_free(errors);

@@ -8,6 +8,7 @@
 #include "base/file_io.h"
 #include "base/mem.h"
 #include "control/conf_check.h"
+#include "control/conf_node.h"
 #include "upstream/upstream.h"
 
 struct conf_trial {
@@ -189,6 +190,36 @@ struct conf_loaded *conf_load_untested(const char *path, const struct feature_se
                                        char **errors)
 {
     return load_file(path, features, true, errors);
+}
+
+struct conf_loaded *conf_load_admin(const char *path, const struct feature_set *features,
+                                    char **errors)
+{
+    size_t n;
+    struct arena tree;
+    char *why = NULL, *bytes = file_read(path, CONF_TEXT_MAX, &n, &why);
+    if (!bytes) {
+        *errors = mem_printf("%s\n", why ? why : path);
+        mem_free(why);
+        return NULL;
+    }
+    struct conf_loaded *l = loaded_new(path, features);
+    arena_init(&tree, NULL, SIZE_MAX);
+    struct conf_node *root = conf_lex(str_of(bytes, n), &tree, &l->errors);
+    struct conf_node *admin = root ? conf_member(root, "admin") : NULL;
+    struct conf_node *alone = conf_node_map(&tree, STR(""));
+    if (admin)
+        conf_node_add(alone, conf_node_copy(admin, &tree));
+    l->file = conf_alloc(&l->arena, sizeof *l->file);
+    if (root)
+        conf_parse(alone, features, l->file, &l->errors);
+    *errors = conf_errors_print(&l->errors);
+    arena_fini(&tree);
+    mem_free(bytes);
+    if (!*errors)
+        return l;
+    conf_loaded_free(l);
+    return NULL;
 }
 
 void conf_loaded_free(struct conf_loaded *l)

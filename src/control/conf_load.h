@@ -25,6 +25,10 @@ struct conf_loaded *conf_load_file(const char *path, const struct feature_set *f
 /* The same without the tests: for who asks about a file, not whether it may be loaded. */
 struct conf_loaded *conf_load_untested(const char *path, const struct feature_set *features,
                                        char **errors);
+/* Reads the admin section alone, into file->admin, whatever else the file says: for who asks a Weir
+ * that runs, perhaps since this file is wrong. NULL: *errors. */
+struct conf_loaded *conf_load_admin(const char *path, const struct feature_set *features,
+                                    char **errors);
 /* As conf_load_file, of a text; name stands for it in messages. */
 struct conf_loaded *conf_load_text(struct str text, const char *name,
                                    const struct feature_set *features, char **errors);

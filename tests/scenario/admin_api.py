@@ -274,6 +274,22 @@ READS = (["status"], ["route", "ls"], ["endpoint", "ls"], ["upstream", "ls"], ["
          ["history"], ["top", "--once"])
 
 
+def test_commands_beside_a_wrong_file(t):
+    """A file that is wrong by now still says where the Weir is that runs with an earlier one."""
+    path = os.path.join(t.make_dir("wrong"), "weir.yaml")
+    for more, code, says in (("", 0, ""), ("nonsense: 1\nworkers: many\n", 0, ""),
+                             ("tests: [{request: /x, expect: nobody}]\n", 0, ""),
+                             ("  : {\n", 1, path + ":2:"),
+                             ("admin: {adress: x}\n", 1, '"admin" is given twice')):
+        with open(path, "w") as f:
+            f.write("admin: '%s'\n%s" % (t.w.admin, more))
+        got, out, said = t.run("status", "--config", path)
+        assert got == code and says in said and ("serving since" in out) == (code == 0), said
+    with open(path, "w") as f:
+        f.write("admin: {adress: x}\n")
+    assert 'did you mean "address"' in t.run("status", "--config", path)[2]
+
+
 def test_commands_for_scripts(t):
     """Each has --json and an exit status: 0 done, 1 refused or failed, 2 wrong usage; and says in
     words what to do."""

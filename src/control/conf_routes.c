@@ -4,11 +4,13 @@
  * 1. A nested route matches nothing that the route around it does not match.
  * 2. Names of routes are unique, nested or not; one given in the text is never changed. */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/map.h"
 #include "base/mem.h"
 #include "control/conf_check.h"
 #include "control/conf_node.h"
+#include "http/url.h"
 
 #define DEPTH_MAX 32u       /* routes within routes */
 #define NAME_MAX_BYTES 255u /* of a given name, which stands in paths of the API and in logs */
@@ -41,8 +43,17 @@ static bool host_within(struct str outer, struct str inner)
     return str_starts(outer, STR("*.")) && str_ends(inner, str_sub(outer, 1, outer.n));
 }
 
-static bool path_within(struct str outer, struct str inner)
+/* As requests' paths are matched; one that is no path, which is said elsewhere, as it is. */
+static struct str matched(struct str path, struct arena *a)
 {
+    struct str normal;
+    return path_normalise(path, a, &normal) == FAULT_OK ? normal : path;
+}
+
+static bool path_within(struct str outer, struct str inner, struct arena *a)
+{
+    outer = matched(outer, a);
+    inner = matched(inner, a);
     if (outer.n == 0 || str_eq(outer, inner))
         return true;
     return str_ends(outer, STR("/*")) && (str_starts(inner, str_sub(outer, 0, outer.n - 1)) ||
@@ -61,7 +72,10 @@ static bool regex_within(struct str outer, struct str pattern)
         if (pattern.p[i] == '|')
             return false;
     }
-    return str_ends(outer, STR("/*")) && str_starts(pattern, prefix);
+    if (!str_ends(outer, STR("/*")) || !str_starts(pattern, prefix))
+        return false;
+    /* What may be there or not is the last slash of the prefix. */
+    return pattern.n == prefix.n || !memchr("?*{", pattern.p[prefix.n], 3);
 }
 
 static void join_paths(struct match_conf *m, const struct match_conf *outer,
@@ -75,7 +89,7 @@ static void join_paths(struct match_conf *m, const struct match_conf *outer,
         conf_say(e, at,
                  "a path within a route that has path_regex: the two cannot be joined; "
                  "give the outer route a path");
-    } else if (inner->path.n && !path_within(outer->path, inner->path)) {
+    } else if (inner->path.n && !path_within(outer->path, inner->path, e->arena)) {
         conf_say(e, at, "path \"%.*s\" does not lie under \"%.*s\" of the route around it",
                  STR_ARG(inner->path), STR_ARG(outer->path));
     } else if (inner->path_regex.n && outer->path.n && !str_ends(outer->path, STR("/*"))) {
@@ -85,8 +99,8 @@ static void join_paths(struct match_conf *m, const struct match_conf *outer,
                  STR_ARG(outer->path));
     } else if (inner->path_regex.n && !regex_within(outer->path, inner->path_regex)) {
         conf_say(e, conf_place_of(e, inner->path_regex, inner->pos),
-                 "path_regex must begin with \"%.*s\", the path of the route around it, and have "
-                 "no '|'",
+                 "path_regex must begin with \"%.*s\", the path of the route around it, go on "
+                 "without a quantifier and have no '|'",
                  (int) (outer->path.n - (outer->path.n > 0)), outer->path.p);
     }
 }

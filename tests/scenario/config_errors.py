@@ -120,6 +120,8 @@ def test_each_kind(t):
     assert not wrong, "\n".join(wrong)
 
 
+NESTED = ("upstreams: {o: 127.0.0.1:1}\nroutes:\n"
+          "  - {match: /%%61/*, to: o, routes: [{match: {%s}}]}\n")
 SLIPS = (
     # text, place, words of the message
     ("listeners:\n  - address: [::]:8080\n", "2:15", ["needs quotes", '"[::1]:8080"']),
@@ -135,6 +137,9 @@ SLIPS = (
     ("routes: [{reply: {code: 200}}]\n", "1:19", ['unknown key "code" in reply; allowed: status']),
     ("upstreams: {o: 127.0.0.1:1}\nroutes:\n  - {match: /%2F, to: o, "
      "routes: [{match: {path_regex: /%2F.*}}]}\n", "3:56", ['the one path "/%2F"', "/*"]),
+    (NESTED % "path: /a/../b", "3:52", ['"/a/../b" does not lie under "/%61/*"']),
+    (NESTED.replace("%%61", "a") % "path_regex: /a/?b", "3:56", ["without a quantifier"]),
+    (NESTED.replace("%%61", "a") % "path_regex: '/a/{0}b'", "3:56", ["without a quantifier"]),
 )
 
 
@@ -150,6 +155,9 @@ def test_slips(t):
 
 
 def test_good_files(t):
+    for inner in ("path: /a/x", "path: '/a/x/../%%62'", "path: /%%61/*"):
+        code, said, _ = check(t, NESTED % inner.replace("%%", "%"))
+        assert code == 0, (inner, said)
     minimal = ("upstreams:\n  origin:\n    endpoints:\n      - address: 127.0.0.1:9000\nroutes:\n"
                "  - match: {path: /*}\n    to: origin\nlisteners:\n"
                "  - address: 127.0.0.1:8080\n")

@@ -43,6 +43,11 @@ static void add(struct conf_errors *e, struct schema_pos pos, const char *format
         return;
     }
     vsnprintf(text, sizeof text, format, args);
+    /* What a file holds orders no terminal about, and makes no second line. */
+    for (char *c = text; *c; c++) {
+        if ((unsigned char) *c < ' ' || *c == 0x7f)
+            *c = '?';
+    }
     if (e->n == e->cap) {
         e->cap = e->cap ? e->cap * 2 : 16;
         e->v = mem_resize(e->v, e->cap * sizeof *e->v);

@@ -97,7 +97,7 @@ static void refuse_yaml(struct lex *l)
             "not valid YAML: no key: value can be here; the line may be indented too far, or a "
             "key above have no space behind its colon; a text that holds a colon and a space "
             "needs quotes");
-    } else if (strstr(context, "flow ") && byte_at(l, p->problem_mark) == ':') {
+    } else if (strstr(problem, "expected node content") && byte_at(l, p->problem_mark) == ':') {
         conf_say(l->errors, pos_of(l, p->context_mark),
                  "not valid YAML: a list begins here; an address in brackets needs quotes, as in "
                  "\"[::1]:8080\"");

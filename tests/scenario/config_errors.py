@@ -137,6 +137,8 @@ SLIPS = (
     ("routes: [{reply: {code: 200}}]\n", "1:19", ['unknown key "code" in reply; allowed: status']),
     ("upstreams: {o: 127.0.0.1:1}\nroutes:\n  - {match: /%2F, to: o, "
      "routes: [{match: {path_regex: /%2F.*}}]}\n", "3:56", ['the one path "/%2F"', "/*"]),
+    ('{"%s": 1}\n' % ("x" * 2000), "1:2004", ["did not find expected"]),
+    ("routes: [{to: \"a\\e[31m\\nb\"}]\n", "1:15", ['unknown upstream "a?[31m?b"']),
     (NESTED % "path: /a/../b", "3:52", ['"/a/../b" does not lie under "/%61/*"']),
     (NESTED.replace("%%61", "a") % "path_regex: /a/?b", "3:56", ["without a quantifier"]),
     (NESTED.replace("%%61", "a") % "path_regex: '/a/{0}b'", "3:56", ["without a quantifier"]),

@@ -67,7 +67,7 @@ static struct str shortened(struct arena *a, struct str s)
 static void note_field(struct diff *d, struct change *c, struct change_field f)
 {
     struct arena *a = d->out->arena;
-    f.restart = f.restart && c->kind == CHANGE_SETTINGS;
+    f.restart = f.restart && (c->kind == CHANGE_SETTINGS || c->kind == CHANGE_LISTENER);
     f.from = shortened(a, f.from);
     f.to = shortened(a, f.to);
     c->fields = grown(a, c->fields, c->n_fields, &c->cap_fields, sizeof *c->fields);

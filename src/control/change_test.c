@@ -54,6 +54,10 @@ static void test_nothing_differs(void **state)
     (void) state;
     expect(BASE, BASE, "");
     expect(BASE, "# a comment\n" BASE, "");
+    expect("listeners: [127.0.0.1:1]\nupstreams: {o: 127.0.0.1:1}\n",
+           "listeners: [{address: '127.0.0.1:1', backlog: 9, h2c: true}]\nupstreams: {o: "
+           "127.0.0.1:1}\n",
+           "listener 127.0.0.1:1: changed: backlog 4096 -> 9 (at a restart), h2c false -> true\n");
 }
 
 static void test_each_kind(void **state)

@@ -99,8 +99,8 @@ static void refuse_yaml(struct lex *l)
             "needs quotes");
     } else if (strstr(problem, "expected node content") && byte_at(l, p->problem_mark) == ':') {
         conf_say(l->errors, pos_of(l, p->context_mark),
-                 "not valid YAML: a list begins here; an address in brackets needs quotes, as in "
-                 "\"[::1]:8080\"");
+                 "not valid YAML: an address that begins with a bracket or a colon needs quotes "
+                 "here, as in \"[::1]:8080\"");
     } else if (strstr(context, "flow ")) {
         conf_say(l->errors, pos, "not valid YAML: %s, %s; the bracket opens at line %zu", problem,
                  context, p->context_mark.line + 1);

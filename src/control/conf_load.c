@@ -265,6 +265,31 @@ static bool fixed_differs(const struct schema_field *f, const char *a, const cha
     return false;
 }
 
+/* Appends the rows that are not reloadable and differ between listeners of one address. */
+static char *add_listeners(char *names, const struct conf_file *running,
+                           const struct conf_file *loaded)
+{
+    const struct schema_list *old = &running->proxy.listeners, *now = &loaded->proxy.listeners;
+    const struct listener_conf *a = old->items, *b = now->items;
+    const struct schema_field *f;
+    size_t base;
+    for (size_t r = 0; (f = schema_row(&listener_schema, r, &base)); r++) {
+        bool differs = false;
+        size_t at = base + f->offset;
+        for (size_t i = 0; i < old->n * now->n; i++) {
+            const struct listener_conf *x = &a[i / now->n], *y = &b[i % now->n];
+            differs |= str_eq(x->address, y->address) &&
+                       fixed_differs(f, (const char *) x + at, (const char *) y + at);
+        }
+        if (!differs)
+            continue;
+        char *name = mem_printf("listeners[].%s", f->name);
+        names = add_name(names, name);
+        mem_free(name);
+    }
+    return names;
+}
+
 char *conf_restart_needed(const struct conf_file *running, const struct conf_file *loaded,
                           const struct feature_set *features)
 {
@@ -276,6 +301,7 @@ char *conf_restart_needed(const struct conf_file *running, const struct conf_fil
         if (fixed_differs(f, (const char *) running + at, (const char *) loaded + at))
             names = add_name(names, f->name);
     }
+    names = add_listeners(names, running, loaded);
     for (uint32_t i = 0; i < features->n; i++) {
         const struct feature *one = features->v[i];
         if (!one->conf || !running->proxy.features[i] || !loaded->proxy.features[i])

@@ -304,10 +304,20 @@ static void says_what_needs_a_restart(void **state)
     struct conf_loaded *a = load_good(UP "routes: [{to: o}]\nworkers: 1\njournal: /a\n");
     struct conf_loaded *b = load_good(UP "routes: [{to: p}]\nworkers: 1\njournal: /a\n");
     struct conf_loaded *c = load_good(UP "routes: [{to: p}]\nworkers: 2\njournal: /b\n");
+    struct conf_loaded *d = load_good(UP "listeners: [{address: ':1', backlog: 9}, ':3']\nroutes: "
+                                         "[{to: p}]\nworkers: 2\njournal: /b\n");
+    struct conf_loaded *e = load_good(UP "listeners: [':2', {address: ':1', backlog: 8}]\nroutes: "
+                                         "[{to: p}]\nworkers: 2\njournal: /b\n");
     assert_null(conf_restart_needed(a->file, b->file, &test_set));
     char *names = conf_restart_needed(b->file, c->file, &test_set);
     assert_string_equal(names, "workers, journal");
     mem_free(names);
+    assert_null(conf_restart_needed(c->file, d->file, &test_set));
+    names = conf_restart_needed(d->file, e->file, &test_set);
+    assert_string_equal(names, "listeners[].backlog");
+    mem_free(names);
+    conf_loaded_free(d);
+    conf_loaded_free(e);
     conf_loaded_free(a);
     conf_loaded_free(b);
     conf_loaded_free(c);

@@ -192,7 +192,7 @@ static void tell_answer(const struct dry_result *got)
     const struct fault_row *row = fault_row(got->fault);
     struct str reason = status_reason(got->status);
     if (got->fault != FAULT_OK)
-        printf("answer:   %d %s: %s\n", row->status, row->name, row->text);
+        printf("answer:   %u %s: %s\n", got->status, row->name, row->text);
     else
         printf("answer:   %u %.*s\n", got->status, STR_ARG(reason));
     for (uint32_t i = 0; i < got->reply.n; i++)

@@ -10,6 +10,7 @@
 #include "control/conf_error.h"
 #include "http/url.h"
 #include "proxy/client_ip.h"
+#include "proxy/grpc_reply.h"
 #include "proxy/hop.h"
 #include "proxy/worker.h"
 
@@ -175,6 +176,9 @@ static void finish_answer(struct dry *d)
     answer.fields = d->out->reply;
     x->from_weir = true;
     x->response = &answer;
+    if (grpc_reply(x, &answer) != FAULT_OK)
+        return;
+    d->out->status = answer.status;
     (void) run_hooks(d, ON_RESPONSE_HEAD, NULL); /* it fails for want of memory alone */
     x->response = NULL;
     d->out->reply = answer.fields;

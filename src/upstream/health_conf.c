@@ -140,11 +140,13 @@ static void check_script(const struct health_conf *c, const struct sayer *s)
                script ? "type script wants command, such as [/usr/local/bin/check, --quick]"
                       : "command is for type script alone");
     for (size_t i = 0; i < c->command.n; i++) {
-        if (memchr(v[i].p, 0, v[i].n) || (i == 0 && v[i].n == 0))
+        if (v[i].p == NULL) /* what was no text was said */
+            continue;
+        if (str_find(v[i], '\0') >= 0 || (i == 0 && v[i].n == 0))
             s->say(s->arg, "command", "command holds a text that no program can be given");
     }
     for (size_t i = 0; i < c->environment.n; i++) {
-        if (!variable_valid(c->environment.names[i]) || memchr(values[i].p, 0, values[i].n))
+        if (!variable_valid(c->environment.names[i]) || str_find(values[i], '\0') >= 0)
             s->say(s->arg, "environment",
                    "environment holds a name that is none (letters, digits, _), or begins with "
                    "WEIR_, which Weir sets");

@@ -139,6 +139,8 @@ SLIPS = (
      "routes: [{match: {path_regex: /%2F.*}}]}\n", "3:56", ['the one path "/%2F"', "/*"]),
     ('{"%s": 1}\n' % ("x" * 2000), "1:2004", ["did not find expected"]),
     ("routes: [{to: \"a\\e[31m\\nb\"}]\n", "1:15", ['unknown upstream "a?[31m?b"']),
+    ("upstreams: {o: {endpoints: 127.0.0.1:1, health: {type: script, command: [[1, 2], -q],\n"
+     "environment: {A: [x]}}}}\n", "1:74", ["command must be a single value, not a list"]),
     (NESTED % "path: /a/../b", "3:52", ['"/a/../b" does not lie under "/%61/*"']),
     (NESTED.replace("%%61", "a") % "path_regex: /a/?b", "3:56", ["without a quantifier"]),
     (NESTED.replace("%%61", "a") % "path_regex: '/a/{0}b'", "3:56", ["without a quantifier"]),

@@ -187,10 +187,14 @@ static void tell_config(struct server *s, enum origin o, const char *who,
     text_fini(&json);
 }
 
-/* What the new configuration says in vain. */
-static void warn_restart(const struct conf_file *running, const struct conf_file *loaded)
+/* What the new configuration says in vain, this time or since an earlier load. At the first one old
+ * is what the server began with. */
+static void warn_restart(struct server *s, const struct config *old)
 {
-    char *fields = conf_restart_needed(running, loaded, &feature_registry);
+    if (!s->began && old->text.p)
+        s->began = conf_load_settings(old->text, s->plan->source.path, &feature_registry);
+    const struct conf_file *began = s->began ? s->began->file : old->loaded->file;
+    char *fields = conf_restart_needed(began, s->config.loaded->file, &feature_registry);
     if (fields)
         log_warn("config.restart_needed",
                  "a reload cannot change %s: the values of the start stay in use until a restart",
@@ -298,7 +302,8 @@ static void swap(struct server *s, struct config *c, struct snapshot *made, enum
     if (stale)
         catch_up(s, &old);
     compare(&old, &s->config, &a, &l, out); /* names in l lie in both */
-    warn_restart(old.loaded->file, s->config.loaded->file);
+    if (!who[0]) /* a load: single changes are of nothing that the start decides */
+        warn_restart(s, &old);
     s->page.figures.reloads += o != ORIGIN_API;
     out->good = true;
     out->generation = made->generation;

@@ -312,6 +312,7 @@ static void end(struct server *s)
     mem_free(s->figures);
     sockets_fini(&s->listening, false);
     config_fini(&s->config);
+    conf_loaded_free(s->began);
     mem_free((void *) (uintptr_t) s->admin.p);
     close(s->start->channel);
     log_flush();

@@ -31,6 +31,7 @@ struct server {
     const struct server_plan *plan;
     struct engine *engine;
     struct config config;      /* in use */
+    struct conf_loaded *began; /* settings of the start, some of which stay; NULL: no load yet */
     bool stale;                /* routes were changed one by one since config was loaded */
     struct snapshot *snapshot; /* in use; one holder */
     struct sockets listening;

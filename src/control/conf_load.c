@@ -192,34 +192,64 @@ struct conf_loaded *conf_load_untested(const char *path, const struct feature_se
     return load_file(path, features, true, errors);
 }
 
+/* The members of the top level that are wanted, unchecked. NULL: *errors. */
+static struct conf_loaded *load_members(struct str text, const char *name,
+                                        const struct feature_set *features,
+                                        bool (*wanted)(struct str key), char **errors)
+{
+    struct arena tree;
+    struct conf_loaded *l = loaded_new(name, features);
+    arena_init(&tree, NULL, SIZE_MAX);
+    struct conf_node *root = conf_lex(text, &tree, &l->errors);
+    struct conf_node *some = conf_node_map(&tree, STR(""));
+    for (const struct conf_node *n = root ? root->first : NULL; n; n = n->next) {
+        if (wanted(n->key))
+            conf_node_add(some, conf_node_copy(n, &tree));
+    }
+    l->file = conf_alloc(&l->arena, sizeof *l->file);
+    if (root)
+        conf_parse(some, features, l->file, &l->errors);
+    *errors = conf_errors_print(&l->errors);
+    arena_fini(&tree);
+    if (!*errors)
+        return l;
+    conf_loaded_free(l);
+    return NULL;
+}
+
+static bool is_admin(struct str key)
+{
+    return str_eq(key, STR("admin"));
+}
+
 struct conf_loaded *conf_load_admin(const char *path, const struct feature_set *features,
                                     char **errors)
 {
     size_t n;
-    struct arena tree;
     char *why = NULL, *bytes = file_read(path, CONF_TEXT_MAX, &n, &why);
     if (!bytes) {
         *errors = mem_printf("%s\n", why ? why : path);
         mem_free(why);
         return NULL;
     }
-    struct conf_loaded *l = loaded_new(path, features);
-    arena_init(&tree, NULL, SIZE_MAX);
-    struct conf_node *root = conf_lex(str_of(bytes, n), &tree, &l->errors);
-    struct conf_node *admin = root ? conf_member(root, "admin") : NULL;
-    struct conf_node *alone = conf_node_map(&tree, STR(""));
-    if (admin)
-        conf_node_add(alone, conf_node_copy(admin, &tree));
-    l->file = conf_alloc(&l->arena, sizeof *l->file);
-    if (root)
-        conf_parse(alone, features, l->file, &l->errors);
-    *errors = conf_errors_print(&l->errors);
-    arena_fini(&tree);
+    struct conf_loaded *l = load_members(str_of(bytes, n), path, features, is_admin, errors);
     mem_free(bytes);
-    if (!*errors)
-        return l;
-    conf_loaded_free(l);
-    return NULL;
+    return l;
+}
+
+static bool is_setting(struct str key)
+{
+    return !str_eq(key, STR("routes")) && !str_eq(key, STR("upstreams")) &&
+           !str_eq(key, STR("tests"));
+}
+
+struct conf_loaded *conf_load_settings(struct str text, const char *name,
+                                       const struct feature_set *features)
+{
+    char *errors = NULL;
+    struct conf_loaded *l = load_members(text, name, features, is_setting, &errors);
+    mem_free(errors);
+    return l;
 }
 
 void conf_loaded_free(struct conf_loaded *l)

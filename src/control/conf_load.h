@@ -29,6 +29,9 @@ struct conf_loaded *conf_load_untested(const char *path, const struct feature_se
  * that runs, perhaps since this file is wrong. NULL: *errors. */
 struct conf_loaded *conf_load_admin(const char *path, const struct feature_set *features,
                                     char **errors);
+/* What a good text says but for its routes, upstreams and tests, for conf_restart_needed. */
+struct conf_loaded *conf_load_settings(struct str text, const char *name,
+                                       const struct feature_set *features);
 /* As conf_load_file, of a text; name stands for it in messages. */
 struct conf_loaded *conf_load_text(struct str text, const char *name,
                                    const struct feature_set *features, char **errors);

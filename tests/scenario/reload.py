@@ -240,6 +240,29 @@ def test_failing_test_in_the_file(t):
     reload(t)
 
 
+def test_restart_needed(t):
+    """It is said at each load while the file differs from the start, and then no more."""
+    address = t.address()
+    w = t.start({"listeners": [{"address": address, "backlog": 100}], "workers": 1,
+                 "upstreams": {"o": t.o.address}, "routes": [generation(0)]}, admin=True)
+
+    def load(n, said, **more):
+        before = len(w.log())
+        w.reload(w.with_config(routes=[generation(n)], **more),
+                 lambda: w.get("/gen").body == b"gen %d" % n)
+        await_true("the log", lambda: "config.changed" in w.log()[before:])
+        log = w.log()[before:]
+        words = re.findall(r"cannot change ([^:]*):", log)
+        assert words == ([said] if said else []), (n, log)
+    backlog = {"listeners": [{"address": address, "backlog": 200}]}
+    load(1, "")
+    load(2, "workers", workers=2)
+    load(3, "workers", workers=2)
+    load(4, "workers, listeners[].backlog", workers=2, **backlog)
+    load(5, "listeners[].backlog", workers=1, **backlog)
+    load(6, "", listeners=[{"address": address, "backlog": 100}])
+
+
 def test_tunnel_survives(t):
     t.o.on("/tunnel", echo_tunnel)
     with t.w.client() as c:

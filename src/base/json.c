@@ -76,8 +76,7 @@ static inline bool copy_plain(char *at, const char *p, size_t n)
     return !bytes16_mask(bad);
 }
 
-/* Length of the valid UTF-8 sequence at s (RFC 3629 4) that is no C1 control, or 0. */
-static size_t utf8_length(struct str s)
+size_t json_utf8_length(struct str s)
 {
     unsigned char c = (unsigned char) s.p[0];
     size_t n = c >= 0xc2 && c <= 0xdf ? 2 : (c & 0xf0) == 0xe0 ? 3 : c >= 0xf0 && c <= 0xf4 ? 4 : 0;
@@ -122,7 +121,7 @@ static char *one(char *at, struct str s, size_t *used)
     }
     if (c < 0x80)
         return escape(at, c);
-    size_t n = utf8_length(s);
+    size_t n = json_utf8_length(s);
     if (n > 0) {
         *used = n;
         return (char *) memcpy(at, s.p, n) + n;

@@ -24,6 +24,9 @@ char *json_two(char *at, unsigned v);
  * fit is cut at a character. Valid UTF-8 goes through but for control characters, other bytes come
  * out as \\xNN, so that the line is always valid and no terminal is misled. */
 char *json_text(char *at, struct str s, size_t room);
+/* Length of the valid UTF-8 sequence of several bytes (RFC 3629 4) at the front of s, which is not
+ * empty, if it is no C1 control; 0: there is none. */
+size_t json_utf8_length(struct str s);
 /* s needs no escape and is at most JSON_PLAIN_MAX bytes long: asked once for a name that is written
  * often. */
 bool json_plain(struct str s);

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "control/events.h"
 #include "net/loop.h"
@@ -21,14 +22,18 @@ void metrics_family(struct text *out, const char *name, const char *type, const 
 void metrics_label(struct text *out, const char *name, struct str value, bool first)
 {
     text_addf(out, "%s%s=\"", first ? "" : ",", name);
-    for (size_t i = 0; i < value.n; i++) {
-        char c = value.p[i];
+    while (value.n) {
+        unsigned char c = (unsigned char) value.p[0];
+        size_t n = c < 0x80 ? 1 : json_utf8_length(value);
         if (c == '\\' || c == '"')
             text_addf(out, "\\%c", c);
         else if (c == '\n')
             text_add(out, STR("\\n"));
+        else if (n == 0) /* of a certificate, say: one such byte would spoil the whole page */
+            text_addf(out, "\\\\x%02x", c);
         else
-            text_add(out, str_of(&c, 1));
+            text_add(out, str_sub(value, 0, n));
+        value = str_sub(value, n ? n : 1, value.n);
     }
     text_add(out, STR("\""));
 }

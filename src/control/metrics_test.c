@@ -276,6 +276,16 @@ static void test_routes(void **state)
     assert_int_equal(promtool(text_str(&t->page)), 0);
 }
 
+/* A certificate may hold any bytes. */
+static void test_labels_are_utf8(void **state)
+{
+    (void) state;
+    struct text t = {0};
+    metrics_label(&t, "name", STR("a\xff\xc3\xa9\xc3\"\xe2\x80"), true);
+    assert_true(str_eq(text_str(&t), STR("name=\"a\\\\xff\xc3\xa9\\\\xc3\\\"\\\\xe2\\\\x80\"")));
+    text_fini(&t);
+}
+
 static void test_many_statuses(void **state)
 {
     struct test *t = *state;
@@ -324,9 +334,8 @@ static void test_upstreams(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_empty),
-        TEST(test_routes),
-        TEST(test_many_statuses),
+        TEST(test_empty),         TEST(test_routes),
+        TEST(test_many_statuses), cmocka_unit_test(test_labels_are_utf8),
         TEST(test_upstreams),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* metrics_tls.c: the series of TLS: handshakes with clients, days to the end of certificates, files
+/* metrics_tls.c: the series of TLS: handshakes with clients, time to the end of certificates, files
  * that were loaded anew. Holds no state. */
 #include <inttypes.h>
 
 #include "control/metrics.h"
 #include "net/tls.h"
-
-#define DAY INT64_C(86400)
 
 static uint64_t sum(const struct figures *f, size_t offset)
 {
@@ -18,15 +16,14 @@ static uint64_t sum(const struct figures *f, size_t offset)
     return n;
 }
 
-static void write_days(void *arg, const struct tls_cert_figures *c)
+static void write_rest(void *arg, const struct tls_cert_figures *c)
 {
     struct text *out = arg;
     int64_t left = c->not_after - clock_wall() / (int64_t) USEC_PER_SEC;
-    int64_t days = left >= 0 ? left / DAY : -((DAY - 1 - left) / DAY);
-    text_addf(out, "weir_tls_certificate_expiry_days{");
+    text_addf(out, "weir_tls_certificate_expiry_seconds{");
     metrics_label(out, "file", c->file, true);
     metrics_label(out, "name", c->name, false);
-    text_addf(out, "} %" PRId64 "\n", days);
+    text_addf(out, "} %" PRId64 "\n", left);
 }
 
 void metrics_write_tls(const struct figures *f, struct text *out)
@@ -48,9 +45,9 @@ void metrics_write_tls(const struct figures *f, struct text *out)
     if (!f->tls)
         return;
     uint64_t good, bad;
-    metrics_family(out, "weir_tls_certificate_expiry_days", "gauge",
-                   "Whole days until a listener's certificate expires; below 0: it has.");
-    tls_store_each_cert(f->tls, write_days, out);
+    metrics_family(out, "weir_tls_certificate_expiry_seconds", "gauge",
+                   "Seconds until a listener's certificate expires; below 0: it has.");
+    tls_store_each_cert(f->tls, write_rest, out);
     tls_store_loads(f->tls, &good, &bad);
     metrics_family(out, "weir_tls_file_loads_total", "counter",
                    "Changed certificates, keys and lists that were put to use, or refused.");

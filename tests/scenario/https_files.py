@@ -101,7 +101,7 @@ def test_untimely_at_start(t):
                 "%s\" cannot be stapled: it has expired" % ocsp):
         assert [x for x in w.log().splitlines() if why in x.replace("\\", "") and
                 "tls.expires" in x and "error" in x.lower()], (why, w.log())
-    assert figure(w, "weir_tls_certificate_expiry_days", file=old.cert) < 0
+    assert figure(w, "weir_tls_certificate_expiry_seconds", file=old.cert) < 0
     os.kill(w.server_pid(), signal.SIGKILL)
     assert shown(w, "past.example") == old.x509.serial_number
     code, _, err = t.run("check", w.config_path)
@@ -160,10 +160,22 @@ def test_days_left(t):
     soon = t.ca.sign("soon", ["soon.example"], days=5.5)
     w = start(t, [t.site.conf(), soon.conf()])
     assert shown(w) == t.site.x509.serial_number  # it serves
-    days = {c: figure(w, "weir_tls_certificate_expiry_days", file=c.cert) for c in (soon, t.site)}
+    days = {c: figure(w, "weir_tls_certificate_expiry_seconds", file=c.cert) // 86400
+            for c in (soon, t.site)}
     assert days[soon] == 5 and days[t.site] in (29, 30), days
     wire.await_true("a warning", lambda: re.search(r"%s expires in 5 days" % soon.cert, w.log()))
     assert t.site.cert not in w.log()
+
+
+def test_promtool(t):
+    """It accepts the series of TLS, too."""
+    promtool = t.needs("promtool")
+    w = start(t)
+    page = w.admin_get("/metrics").body
+    assert b"weir_tls_certificate_expiry_seconds{" in page
+    done = subprocess.run([promtool, "check", "metrics"], input=page, capture_output=True,
+                          timeout=60)
+    assert done.returncode == 0 and not done.stderr, done.stderr
 
 
 def session_of(w, c):

@@ -38,10 +38,10 @@ static void tell(const char *state)
         (void) notify_send(address, state);
 }
 
-void notify_ready(void)
+void notify_ready(const char *status)
 {
-    char state[96];
-    snprintf(state, sizeof state, "READY=1\nMAINPID=%ld\nSTATUS=serving", (long) getpid());
+    char state[160];
+    snprintf(state, sizeof state, "READY=1\nMAINPID=%ld\nSTATUS=%s", (long) getpid(), status);
     tell(state);
 }
 

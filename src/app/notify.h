@@ -12,8 +12,8 @@
 /* Sends state ("READY=1\nSTATUS=serving") to the datagram socket named by address, a path or, with
  * a leading '@', an abstract name. False: not sent. */
 bool notify_send(const char *address, const char *state);
-/* READY=1 with this process as MAINPID. */
-void notify_ready(void);
+/* READY=1 with this process as MAINPID, and a line of STATUS; constant text. */
+void notify_ready(const char *status);
 /* RELOADING=1 with MONOTONIC_USEC, as Type=notify-reload wants it. */
 void notify_reloading(usec_t now);
 /* A line of STATUS for `systemctl status`; constant text. */

@@ -43,7 +43,7 @@ static void tells_each_state(void **state)
     char name[64], want[96];
     int fd = manager(name);
     setenv("NOTIFY_SOCKET", name, 1);
-    notify_ready();
+    notify_ready("serving");
     snprintf(want, sizeof want, "READY=1\nMAINPID=%ld\nSTATUS=serving", (long) getpid());
     assert_string_equal(received(fd), want);
     notify_reloading(1234567);
@@ -53,7 +53,7 @@ static void tells_each_state(void **state)
     notify_status("restarting");
     assert_string_equal(received(fd), "STATUS=restarting");
     unsetenv("NOTIFY_SOCKET");
-    notify_ready();
+    notify_ready("serving");
     char none;
     assert_int_equal(recv(fd, &none, 1, 0), -1);
     close(fd);

@@ -255,6 +255,7 @@ static void order_reload(struct supervisor *s)
         return;
     s->reload_due = false;
     s->reloading = true;
+    s->taken = false;
 }
 
 /* ---- stopping ------------------------------------------------------------------------------ */
@@ -379,9 +380,10 @@ static void server_says(struct supervisor *s, const struct channel_message *m, i
             s->plan->ready(s->plan->ready_arg, &s->sockets);
         s->ready = true;
         if (!s->reload_due && !s->reloading)
-            notify_ready();
+            notify_ready("serving");
         break;
     case CHANNEL_RELOADED:
+        s->taken = s->taken || (m->number & CHANNEL_GOOD);
         if ((m->number & CHANNEL_GOOD) && fd >= 0) {
             int old = s->config;
             s->config = fd;
@@ -392,7 +394,8 @@ static void server_says(struct supervisor *s, const struct channel_message *m, i
             break;
         s->reloading = false;
         if (!s->reload_due)
-            notify_ready();
+            notify_ready(s->taken ? "serving"
+                                  : "serving; the last reload was refused, see the log");
         break;
     case CHANNEL_LISTEN:
         open_for_server(s, m);

@@ -241,7 +241,7 @@ static void say_done(struct supervisor *s, const char *from, const char *more)
     mem_free(text);
     u->phase = UPGRADE_NONE;
     forget(s);
-    notify_ready();
+    notify_ready("serving");
 }
 
 /* The next server serves from now on; marks (-1: none) are what the old one knew of its endpoints,

@@ -55,12 +55,15 @@ def test_notify(t):
     after = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
     assert reloading["RELOADING"] == "1", reloading
     assert before <= int(reloading["MONOTONIC_USEC"]) <= after, (before, reloading, after)
-    assert manager.next()["READY"] == "1"
+    again = manager.next()
+    assert again["READY"] == "1" and again["STATUS"] == "serving", again
 
     w.write("nonsense: [")
     os.kill(w.pid, signal.SIGHUP)
     assert manager.next()["RELOADING"] == "1"
-    assert manager.next()["READY"] == "1", "a refused reload is over, too"
+    refused = manager.next()
+    assert refused["READY"] == "1", "a refused reload is over, too"
+    assert refused["STATUS"] == "serving; the last reload was refused, see the log", refused
 
     os.kill(w.server_pid(), signal.SIGKILL)
     assert "restarting" in manager.next()["STATUS"]

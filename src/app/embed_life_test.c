@@ -109,6 +109,34 @@ static void touches_no_signal(void **state)
     weir_free(w);
 }
 
+static void *turn_once(void *w)
+{
+    static sigset_t after;
+    weir_turn(w);
+    pthread_sigmask(SIG_SETMASK, NULL, &after);
+    return &after;
+}
+
+/* Made by one thread and turned by another: a client that leaves ends neither by SIGPIPE. */
+static void blocks_sigpipe_where_it_turns(void **state)
+{
+    (void) state;
+    pthread_t thread;
+    sigset_t pipe_alone, before;
+    void *after;
+    weir_options o = {.size = sizeof o, .foreign_loop = 1};
+    weir *w = weir_new(&o);
+    assert_non_null(w);
+    sigemptyset(&pipe_alone);
+    sigaddset(&pipe_alone, SIGPIPE);
+    pthread_sigmask(SIG_UNBLOCK, &pipe_alone, &before); /* the new thread begins like this one */
+    assert_true(sigismember(&before, SIGPIPE));
+    assert_int_equal(pthread_create(&thread, NULL, turn_once, w), 0);
+    pthread_join(thread, &after);
+    assert_true(sigismember(after, SIGPIPE));
+    weir_free(w);
+}
+
 /* What the first header of a program's life may have held; more than that is not even read. */
 static void takes_older_structs(void **state)
 {
@@ -300,7 +328,7 @@ int main(void)
         cmocka_unit_test(leaves_nothing),      cmocka_unit_test(touches_no_signal),
         cmocka_unit_test(takes_older_structs), cmocka_unit_test(takes_nothing_for_nothing),
         cmocka_unit_test(frees_what_drains),   cmocka_unit_test(takes_large_numbers),
-        cmocka_unit_test(logs_to_the_first),
+        cmocka_unit_test(logs_to_the_first),   cmocka_unit_test(blocks_sigpipe_where_it_turns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

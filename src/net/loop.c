@@ -418,6 +418,7 @@ static inline void turn(struct loop *l, usec_t wait_us, usec_t before)
 
 void loop_turn(struct loop *l, usec_t wait_us)
 {
+    block_sigpipe(); /* each time: nothing tells whether it is the thread of the last turn */
     turn(l, wait_us, wait_us ? clock_now() : l->ended);
 }
 

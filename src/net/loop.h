@@ -93,7 +93,8 @@ void loop_unqueue(struct task *t);
 void loop_defer_free(struct loop *l, void (*fn)(void *), void *p);
 /* Any thread: hands p to the loop, wakes it. */
 void loop_post(struct loop *l, struct post *p);
-/* One turn. wait_us: longest wait; 0 polls; USEC_NEVER waits for an event or timer. */
+/* One turn. wait_us: longest wait; 0 polls; USEC_NEVER waits for an event or timer. SIGPIPE is
+ * blocked from now on in the thread that calls, whoever made the loop. */
 void loop_turn(struct loop *l, usec_t wait_us);
 /* Turns until loop_stop. */
 void loop_run(struct loop *l);

@@ -68,7 +68,8 @@ WEIR_API weir_ticket *weir_suspend(weir_exchange *x);
 /* Any thread, exactly once a ticket, also when the exchange has ended meanwhile; before
  * weir_free. NULL does nothing. */
 WEIR_API void weir_resume(weir_ticket *t);
-/* Of a C function or round_trip: up to n bytes of the request's body to `to`, *got of them.
+/* Of a C function or round_trip, and of their produce: up to n bytes of the request's body to `to`,
+ * *got of them. Before an answer has begun it lets a client that waits for a 100 go on.
  * WEIR_PASS: some came; WEIR_WAIT: return WEIR_WAIT; WEIR_END: no more; WEIR_FAIL: return
  * WEIR_FAIL. Of a request that goes to endpoints always WEIR_FAIL: the body is theirs. */
 WEIR_API weir_result weir_read_body(weir_exchange *x, void *to, size_t n, size_t *got);
@@ -77,7 +78,8 @@ WEIR_API weir_result weir_read_body(weir_exchange *x, void *to, size_t n, size_t
 WEIR_API weir_result weir_reply(weir_exchange *x, int status, const char *type, const void *body,
                                 size_t n);
 /* Answers with what produce writes: WEIR_PASS: call again (in a later turn if nothing was written),
- * WEIR_WAIT: after weir_resume, WEIR_END, WEIR_FAIL. It is called as the client takes the bytes. */
+ * WEIR_WAIT: after weir_resume, WEIR_END, WEIR_FAIL. It is called as the client takes the bytes.
+ * WEIR_FAIL once an answer is on its way. */
 WEIR_API weir_result weir_reply_stream(weir_exchange *x, int status, const char *type,
                                        weir_result (*produce)(void *arg, weir_exchange *x),
                                        void *arg);

@@ -79,6 +79,9 @@ struct str handler_upstream(const struct weir_proxy *h, char room[32]);
 enum hook embed_call(struct exchange *x, void *arg);
 /* The slot of x, whose route is the library's. */
 struct embed_slot *embed_slot_of(struct exchange *x);
+/* Something will call the callback again that answers WEIR_WAIT now: a ticket, or more of the body.
+ * A ticket stays out until the turn after its callback. */
+bool embed_waits(struct exchange *x);
 
 /* q can stand behind the '?' of a target as it is. */
 bool embed_query_valid(struct str q);

@@ -76,17 +76,24 @@ weir_result weir_read_body(weir_exchange *wx, void *to, size_t n, size_t *got)
 
 /* ---- replies ------------------------------------------------------------------------------- */
 
+/* Nothing that is refused leaves a reply behind: weir_reply_field and WEIR_REPLY tell of none. */
 static bool begin(struct exchange *x, int status, const char *type)
 {
-    if (status < 200 || status > 599)
+    struct str given = str_trim(str_c(type)), t;
+    if (x->head_sent) /* one is under way */
+        return false;
+    x->reply.status = 0;
+    if (status < 200 || status > 599 || !field_value_valid(given))
         return false;
     reply_init(x, (uint16_t) status);
     if (!type)
         return true;
-    struct str t = arena_str(&x->arena, str_trim(str_c(type)));
-    if (!t.p)
-        exchange_fail(x, FAULT_MEMORY);
-    return t.p && field_value_valid(t) && fields_add_id(&x->reply.fields, FIELD_CONTENT_TYPE, t);
+    t = arena_str(&x->arena, given);
+    if (t.p && fields_add_id(&x->reply.fields, FIELD_CONTENT_TYPE, t))
+        return true;
+    x->reply.status = 0;
+    exchange_fail(x, FAULT_MEMORY);
+    return false;
 }
 
 weir_result weir_reply(weir_exchange *wx, int status, const char *type, const void *body, size_t n)
@@ -97,6 +104,7 @@ weir_result weir_reply(weir_exchange *wx, int status, const char *type, const vo
     x->reply.body = arena_str(&x->arena, str_of(body, n));
     if (x->reply.body.p)
         return WEIR_REPLY;
+    x->reply.status = 0;
     exchange_fail(x, FAULT_MEMORY);
     return WEIR_FAIL;
 }
@@ -105,8 +113,11 @@ static enum io produce(struct exchange *x, void *arg, struct chain *out)
 {
     struct embed_slot *slot = arg;
     slot->out = out;
+    slot->awaits_body = false;
     weir_result r = slot->produce(slot->produce_arg, exchange_out(x));
     slot->out = NULL;
+    if (r == WEIR_WAIT && !embed_waits(x) && !list_linked(&x->memory_node))
+        r = WEIR_FAIL; /* for what? it would never be called again */
     switch (r) {
     case WEIR_PASS:
         if (out->bytes)
@@ -140,7 +151,7 @@ weir_result weir_reply_stream(weir_exchange *wx, int status, const char *type,
 static int add_to_reply(struct exchange *x, const char *name, weir_str value,
                         int (*add)(weir_head *to, const char *name, weir_str value))
 {
-    if (!x->reply.status) /* none was begun, or it was refused */
+    if (!x->reply.status || x->head_sent) /* none was begun, it was refused, or it is on its way */
         return 0;
     /* A head of that status alone decides what may be said in it. */
     struct head h = {.status = x->reply.status, .fields = x->reply.fields};

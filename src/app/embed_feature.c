@@ -40,15 +40,20 @@ struct embed_slot *embed_slot_of(struct exchange *x)
     return exchange_slot(x, EMBED_FEATURE);
 }
 
+bool embed_waits(struct exchange *x)
+{
+    return x->ticket || embed_slot_of(x)->awaits_body;
+}
+
 /* A callback that says it has replied, and has not, has failed; so has one that waits for nothing,
- * which would never be called again. A ticket stays out until the turn after its callback. */
+ * which would never be called again. */
 static enum hook hook_of(struct exchange *x, weir_result r)
 {
     switch (r) {
     case WEIR_PASS:
         return HOOK_PASS;
     case WEIR_WAIT:
-        return x->ticket || embed_slot_of(x)->awaits_body ? HOOK_WAIT : HOOK_FAIL;
+        return embed_waits(x) ? HOOK_WAIT : HOOK_FAIL;
     case WEIR_REPLY:
         return x->reply.status ? HOOK_REPLY : HOOK_FAIL;
     default:
@@ -178,7 +183,7 @@ const struct feature embed_feature = {
 /* ---- functions and transports -------------------------------------------------------------- */
 
 /* What would have been sent, made once. */
-static enum fault make_out(struct exchange *x)
+static enum fault make_out(struct exchange *x, const struct weir_proxy *h)
 {
     struct embed_slot *slot = embed_slot_of(x);
     if (slot->rewritten)
@@ -187,6 +192,10 @@ static enum fault make_out(struct exchange *x)
     if (f != FAULT_OK)
         return f;
     slot->rewritten = true;
+    if (x->plan->rewrite) /* to the target, which is the one address then */
+        f = rewrite_apply(x->plan->rewrite, x->out, &x->arena, h->addresses[0]);
+    if (f != FAULT_OK)
+        return f;
     if (hooks_attempt(x, ON_SEND, NULL) == HOOK_PASS)
         return FAULT_OK;
     return x->pending ? x->pending : FAULT_HOOK;
@@ -195,7 +204,7 @@ static enum fault make_out(struct exchange *x)
 enum hook embed_call(struct exchange *x, void *arg)
 {
     struct weir_proxy *h = arg;
-    enum fault f = h->func ? FAULT_OK : make_out(x);
+    enum fault f = h->func ? FAULT_OK : make_out(x, h);
     if (f != FAULT_OK) {
         exchange_fail(x, f);
         return HOOK_FAIL;

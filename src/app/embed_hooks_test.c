@@ -249,6 +249,14 @@ static void the_error_handler_sees_a_refusal(void **state)
     free(got);
     weir_free(w);
     origin_close(&o);
+    weir_transport t = {.size = sizeof t, .round_trip = round_trip}; /* and of its reply */
+    options.transport = &t;
+    w = proxying(&options);
+    got = ask(weir_port(w, LOCAL), plain);
+    if (strncmp(got, "HTTP/1.1 418 ", 13) != 0 || !strstr(got, "\r\n\r\nhook_failed"))
+        fail_msg("%s", got);
+    free(got);
+    weir_free(w);
 }
 
 static void on_a_switch(void **state)

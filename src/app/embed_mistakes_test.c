@@ -3,6 +3,8 @@
  * wrongly: told by weir_serve, or 502 with a reason for that exchange alone. */
 #include "app/embed_test.h"
 
+#include <errno.h>
+
 static weir_result answer_as_told(void *arg, weir_exchange *x, const weir_head *in)
 {
     (void) x, (void) in;
@@ -75,6 +77,34 @@ static weir_result reply_wrongly(void *arg, weir_exchange *x, const weir_head *i
     return r;
 }
 
+/* One that is refused is none, also in place of one that was good. */
+static weir_result reply_refused(void *arg, weir_exchange *x, const weir_head *in)
+{
+    (void) arg, (void) in;
+    assert_int_equal(weir_reply(x, 200, "text/plain", "x", 1), WEIR_REPLY);
+    assert_int_equal(weir_reply(x, 200, "text/\r\nplain", "x", 1), WEIR_FAIL);
+    assert_false(weir_reply_field(x, "X-A", weir_cstr("b")));
+    return WEIR_REPLY;
+}
+
+/* Gives the body back as it comes; a reply that is under way is no place for another one. */
+static weir_result give_more(void *arg, weir_exchange *x)
+{
+    char some[64];
+    size_t got;
+    (void) arg;
+    assert_int_equal(weir_reply(x, 500, NULL, "late", 4), WEIR_FAIL);
+    assert_false(weir_reply_field(x, "X-A", weir_cstr("b")));
+    weir_result r = weir_read_body(x, some, sizeof some, &got);
+    return got && !weir_write(x, some, got) ? WEIR_FAIL : r;
+}
+
+static weir_result answer_first(void *arg, weir_exchange *x, const weir_head *in)
+{
+    (void) in;
+    return weir_reply_stream(x, 200, NULL, give_more, arg);
+}
+
 static weir_result read_early(void *arg, weir_exchange *x, const weir_head *in)
 {
     char some[3];
@@ -109,9 +139,18 @@ static void calls_in_the_wrong_place(void **state)
     mux = weir_mux_new();
     weir_mux_proxy(mux, "/*", p);
     weir_mux_func(mux, "/wrong", reply_wrongly, NULL);
+    weir_mux_func(mux, "/refused", reply_refused, NULL);
+    weir_mux_func(mux, "/first", answer_first, NULL);
     weir *w = serving(mux);
     answers(weir_port(w, LOCAL), "GET /wrong HTTP/1.1", "502 Bad Gateway: hook_failed");
-    char *got = ask(weir_port(w, LOCAL), "POST / HTTP/1.1\r\nContent-Length: 10", "0123456789");
+    answers(weir_port(w, LOCAL), "GET /refused HTTP/1.1", "502 Bad Gateway: hook_failed");
+    /* Who answers before the body was asked for has no place left for a 100. */
+    char *got = ask(weir_port(w, LOCAL),
+                    "POST /first HTTP/1.1\r\nContent-Length: 5\r\nExpect: 100-continue", "12345");
+    if (strstr(got, " 100 Continue") || !strstr(got, "5\r\n12345\r\n0\r\n\r\n"))
+        fail_msg("%s", got);
+    mem_free(got);
+    got = ask(weir_port(w, LOCAL), "POST / HTTP/1.1\r\nContent-Length: 10", "0123456789");
     assert_non_null(strstr(got, "\r\n\r\n0123456789"));
     mem_free(got);
     weir_free(w);
@@ -145,6 +184,19 @@ static weir_result give_up(void *arg, weir_exchange *x)
     return WEIR_FAIL;
 }
 
+/* For nothing: it has no ticket, and has written all that it wanted to. */
+static weir_result wait_on(void *arg, weir_exchange *x)
+{
+    (void) arg;
+    return weir_write(x, "some", 4) ? WEIR_WAIT : WEIR_FAIL;
+}
+
+static weir_result stream_idly(void *arg, weir_exchange *x, const weir_head *in)
+{
+    (void) in;
+    return weir_reply_stream(x, 200, NULL, wait_on, arg);
+}
+
 static weir_result stream(void *arg, weir_exchange *x, const weir_head *in)
 {
     (void) in;
@@ -166,6 +218,7 @@ static void producer_without_bytes(void **state)
     weir_mux_func(mux, "/none", stream, NULL);
     weir_mux_func(mux, "/fail", stream, &no);
     weir_mux_func(mux, "/other", other, NULL);
+    weir_mux_func(mux, "/idle", stream_idly, NULL);
     assert_true(weir_serve(w, mux) && weir_listen(w, LOCAL));
     weir_mux_free(mux);
     int port = weir_port(w, LOCAL);
@@ -179,6 +232,14 @@ static void producer_without_bytes(void **state)
     got = ask(port, "GET /fail HTTP/1.1", "");
     assert_null(strstr(got, "0\r\n\r\n")); /* visibly broken */
     mem_free(got);
+    char some[4096];
+    ssize_t n;
+    fd = dial(port);
+    say(fd, "GET /idle HTTP/1.1\r\nHost: a\r\n\r\n");
+    while ((n = recv(fd, some, sizeof some, 0)) > 0)
+        ;
+    assert_true(n == 0 || errno == ECONNRESET); /* and not that nobody says anything any more */
+    close(fd);
     weir_free(w);
 }
 

@@ -377,10 +377,10 @@ static void fill_route(struct making *k, struct route_conf *r, const struct mux_
     if (h->func || h->wrong)
         return;
     fill_settings(&r->settings, &h->options);
-    if (h->transport.round_trip)
-        return;
-    r->to = upstream_of(k, h);
-    target_rewrite(&h->target, h->options.host_rewrite, &r->rewrite);
+    if (!h->transport.round_trip)
+        r->to = upstream_of(k, h);
+    if (r->to.n || h->target.endpoint.n)
+        target_rewrite(&h->target, h->options.host_rewrite, &r->rewrite);
 }
 
 /* An instance that listens before it serves. */

@@ -272,6 +272,17 @@ static weir_result round_trip(void *arg, weir_exchange *x, const weir_head *out)
     return weir_reply(x, 200, "text/plain", text, (size_t) n);
 }
 
+/* What would have been sent to an endpoint. */
+static weir_result say_target(void *arg, weir_exchange *x, const weir_head *out)
+{
+    (void) arg;
+    weir_str host = weir_host(out), path = weir_path(out), query = weir_query(out);
+    char text[128];
+    int n = snprintf(text, sizeof text, "%.*s|%.*s|%.*s", (int) host.n, host.p, (int) path.n,
+                     path.p, (int) query.n, query.p);
+    return weir_reply(x, 200, "text/plain", text, (size_t) n);
+}
+
 static void add_one(void *arg, weir_exchange *x, const weir_head *in, weir_head *out)
 {
     (void) arg, (void) x, (void) in;
@@ -295,6 +306,14 @@ static void takes_another_transport(void **state)
     weir *w = proxying(p);
     answers(weir_port(w, LOCAL), "GET / HTTP/1.1", "\r\n\r\ntest.example|1.1 weir|1");
     answers(weir_port(w, LOCAL), "GET / HTTP/1.1", "X-Mark: 1");
+    weir_free(w);
+    weir_proxy_free(p);
+    t.round_trip = say_target;
+    o.target = "http://there.example:81/base/?a=1";
+    o.host_rewrite = 1;
+    p = weir_proxy_new(&o);
+    w = proxying(p);
+    answers(weir_port(w, LOCAL), "GET /x?b=2 HTTP/1.1", "there.example:81|/base/x|a=1&b=2");
     weir_free(w);
     weir_proxy_free(p);
 }

@@ -293,8 +293,10 @@ static enum step_verdict begin_reply(struct exchange *x)
         return STEP_WAIT;
     if (hook == HOOK_FAIL) {
         enum fault why = x->pending ? x->pending : FAULT_HOOK;
+        bool first = x->fault == FAULT_OK;
         step_fail(x, why); /* noted; there is still a reply to make */
-        reply_fault(x, why);
+        if (!first || hooks_run(x, ON_FAULT) != HOOK_REPLY)
+            reply_fault(x, why);
     }
     if (hook != HOOK_PASS)
         f = make_reply_head(x);

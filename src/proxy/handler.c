@@ -6,8 +6,8 @@
 
 static bool invite(struct exchange *x, bool *invited)
 {
-    if (*invited || !x->in->expect_continue || x->request.bytes)
-        return true;
+    if (*invited || !x->in->expect_continue || x->request.bytes || x->head_sent)
+        return true; /* behind the answer's head an interim one would be part of its body */
     *invited = true;
     struct head go = {.status = 100, .reason = STR("Continue"), .major = 1, .minor = 1};
     fields_init(&go.fields, &x->arena);

@@ -144,7 +144,7 @@ $(BUILD)/libweir.o: $(call object,$(EMBED)) $(call archive,$(FLOORS))
 $(BUILD)/libweir.a: $(BUILD)/libweir.o
 	rm -f $@ && $(AR) rcs $@ $<
 $(BUILD)/libweir.so: $(BUILD)/libweir.o $(MAP)
-	$(CC) -shared $(filter-out -pie,$(LINK)) $(PLAIN) -Wl,-soname,libweir.so.0 \
+	$(CC) -shared $(filter-out -pie,$(LINK)) $(PLAIN) -Wl,-soname,libweir.so.0 -Wl,-Bsymbolic \
 	    $(MAP:%=-Wl,--version-script=%) -o $@.0 $(BUILD)/libweir.o $(LIBS)
 	ln -sf libweir.so.0 $@
 $(BUILD)/weir.pc: FORCE

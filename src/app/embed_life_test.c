@@ -8,6 +8,9 @@
 #include <limits.h>
 #include <math.h>
 #include <signal.h>
+#include <sys/wait.h>
+
+#include <openssl/crypto.h>
 
 #define CYCLES 8
 #define THREADS 4
@@ -135,6 +138,31 @@ static void blocks_sigpipe_where_it_turns(void **state)
     pthread_join(thread, &after);
     assert_true(sigismember(after, SIGPIPE));
     weir_free(w);
+}
+
+static bool look_at_exit; /* in the child of exits_under_way */
+
+/* Registered before OpenSSL was first used: what that does at exit has been done. */
+static void see_openssl(void)
+{
+    if (look_at_exit)
+        _exit(OPENSSL_init_crypto(0, NULL) == 1 ? 0 : 1);
+}
+
+/* A program may exit with instances at work: their handshakes find OpenSSL whole. */
+static void exits_under_way(void **state)
+{
+    (void) state;
+    int status;
+    pid_t child = fork();
+    if (child == 0) {
+        weir_proxy_options o = {.size = sizeof o, .target = "https://127.0.0.1:1"};
+        weir *w = proxying(weir_proxy_new(&o));
+        look_at_exit = w != NULL;
+        exit(2);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
 }
 
 /* What the first header of a program's life may have held; more than that is not even read. */
@@ -324,11 +352,14 @@ static void logs_to_the_first(void **state)
 
 int main(void)
 {
+    if (atexit(see_openssl) != 0)
+        return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(leaves_nothing),      cmocka_unit_test(touches_no_signal),
         cmocka_unit_test(takes_older_structs), cmocka_unit_test(takes_nothing_for_nothing),
         cmocka_unit_test(frees_what_drains),   cmocka_unit_test(takes_large_numbers),
         cmocka_unit_test(logs_to_the_first),   cmocka_unit_test(blocks_sigpipe_where_it_turns),
+        cmocka_unit_test(exits_under_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

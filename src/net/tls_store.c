@@ -63,6 +63,9 @@ bool tls_file_changed(struct tls_file *f)
 struct tls_store *tls_store_new(void)
 {
     struct tls_store *s = mem_new(sizeof *s);
+    /* A program that embeds Weir may call exit() while workers shake hands: nothing is taken from
+     * under them. Where it had OpenSSL at work before, that is settled already. */
+    (void) OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
     must(pthread_mutex_init(&s->lock, NULL) == 0);
     list_init(&s->watched);
     return s;

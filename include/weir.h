@@ -44,7 +44,7 @@ typedef enum weir_result {
 
 typedef struct weir_options {
     size_t size;
-    unsigned workers;      /* threads that serve; 0: one a core */
+    unsigned workers;      /* threads that serve, at most 1024; 0: one a core */
     int foreign_loop;      /* no thread of its own: the caller polls weir_fd and calls weir_turn */
     uint64_t memory_limit; /* bytes that traffic may hold; 0: half of the machine's */
     void (*log)(void *arg, int level, const char *line); /* process-wide; NULL: stderr */
@@ -122,7 +122,8 @@ typedef struct weir_proxy_options {
     size_t buffer_size; /* bytes of WEIR_FIXED, most of WEIR_ADAPTIVE; 0: 64 KiB, 1 MiB */
 } weir_proxy_options;
 
-/* A request of our own. Callbacks run on the instance's thread. */
+/* A request of our own. Callbacks run on a thread of the instance's, and may come before
+ * weir_fetch_start returns. */
 typedef struct weir_fetch_options {
     size_t size;
     const char *method, *target, *host; /* target: path?query; NULL: GET, "/", "localhost" */
@@ -144,7 +145,8 @@ typedef weir_result (*weir_func)(void *arg, weir_exchange *x, const weir_head *i
 
 /* ---- instances: one thread at a time --------------------------------------------------------- */
 
-/* A running instance that serves nothing yet; o may be NULL. NULL: no threads or descriptors. */
+/* A running instance that serves nothing yet; o may be NULL. NULL: no threads or descriptors (the
+ * log says which). */
 WEIR_API weir *weir_new(const weir_options *o);
 /* Why the last call on w failed; "" when none did. Valid until the next one. */
 WEIR_API const char *weir_error(const weir *w);
@@ -179,7 +181,7 @@ WEIR_API void weir_mux_free(weir_mux *m);
 WEIR_API void weir_mux_proxy(weir_mux *m, const char *pattern, weir_proxy *p);
 /* The same to a C function. */
 WEIR_API void weir_mux_func(weir_mux *m, const char *pattern, weir_func f, void *arg);
-/* What inner has now, under "[METHOD ][HOST]/prefix". */
+/* What inner has now, under "[METHOD ][HOST]/prefix", but what is of another method or host. */
 WEIR_API void weir_mux_mount(weir_mux *m, const char *pattern, const weir_mux *inner);
 /* A proxy, for any number of muxes and instances. */
 WEIR_API weir_proxy *weir_proxy_new(const weir_proxy_options *o);

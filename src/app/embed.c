@@ -67,8 +67,15 @@ void instance_run_on_main(struct weir *w, void (*fn)(struct weir *w, void *arg),
     pthread_mutex_unlock(&w->lock);
 }
 
+#define WORKERS_MOST 1024u /* as in a configuration */
+
 static void make_engine(struct weir *w)
 {
+    if (w->options.workers > WORKERS_MOST) {
+        log_error("weir.failed", "no instance could be made: %u workers are wanted, %u may be",
+                  w->options.workers, WORKERS_MOST);
+        return;
+    }
     const void *conf[FEATURE_MAX] = {[EMBED_FEATURE] = w};
     struct engine_plan plan = {
         .feature_conf = conf,

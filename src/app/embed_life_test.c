@@ -202,6 +202,8 @@ static void takes_older_structs(void **state)
 static void takes_nothing_for_nothing(void **state)
 {
     (void) state;
+    weir_options all = {.size = sizeof all, .workers = UINT_MAX};
+    assert_null(weir_new(&all));
     weir_resume(NULL);
     weir_free(NULL);
     weir_mux_free(NULL);

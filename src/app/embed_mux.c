@@ -205,9 +205,24 @@ static bool split(struct str pattern, struct str *method, struct str *host, stru
     return true;
 }
 
+/* host is one of those that wild, *.name, stands for, or stands for some of them. */
+static bool stands_for(struct str wild, struct str host)
+{
+    struct str tail = str_sub(wild, 1, wild.n);
+    return str_starts(wild, STR("*.")) && host.n > tail.n &&
+           str_ieq(str_sub(host, host.n - tail.n, host.n), tail);
+}
+
+/* *both: the host that a and b mean, either of which may be any. False: there is none. */
+static bool host_of_both(struct str a, struct str b, struct str *both)
+{
+    *both = a.n && (!b.n || stands_for(b, a)) ? a : b;
+    return !a.n || !b.n || str_ieq(a, b) || stands_for(a, b) || stands_for(b, a);
+}
+
 void weir_mux_mount(weir_mux *m, const char *pattern, const weir_mux *inner)
 {
-    struct str method, host, prefix, in_method, in_host, in_path;
+    struct str method, host, prefix, in_method, in_host, in_path, both_host;
     bool good = split(str_c(pattern), &method, &host, &prefix);
     if (str_ends(prefix, STR("/*")))
         prefix.n -= 2;
@@ -222,12 +237,12 @@ void weir_mux_mount(weir_mux *m, const char *pattern, const weir_mux *inner)
         } else if (!good || !split(e->pattern, &in_method, &in_host, &in_path)) {
             joined = mem_strdup(good ? e->pattern : str_c(pattern)); /* weir_serve says it */
         } else {
-            if (in_method.n && method.n && !str_eq(in_method, method))
-                continue; /* no method is left */
+            if ((in_method.n && method.n && !str_eq(in_method, method)) ||
+                !host_of_both(host, in_host, &both_host))
+                continue; /* no request is left */
             struct str both = in_method.n ? in_method : method;
-            joined =
-                mem_printf("%.*s%s%.*s%.*s%.*s", STR_ARG(both), both.n ? " " : "",
-                           STR_ARG(in_host.n ? in_host : host), STR_ARG(prefix), STR_ARG(in_path));
+            joined = mem_printf("%.*s%s%.*s%.*s%.*s", STR_ARG(both), both.n ? " " : "",
+                                STR_ARG(both_host), STR_ARG(prefix), STR_ARG(in_path));
         }
         add(m, str_c(joined), handler_ref(e->handler));
     }

@@ -11,6 +11,8 @@ static void routes_by_method_host_and_path(void **state)
     weir_mux_func(inner, "other.example/*", echo, "other");
     weir_mux_mount(mux, "/shop/", inner);
     weir_mux_mount(mux, "GET /read/*", inner);
+    weir_mux_mount(mux, "*.example/wild", inner);
+    weir_mux_mount(mux, "mine.example/own", inner);
     weir_mux_func(mux, "test.example/", echo, "front");
     weir_mux_func(mux, "/*", echo, "rest");
     weir_mux_free(inner);
@@ -23,6 +25,10 @@ static void routes_by_method_host_and_path(void **state)
     answers(port, "POST /read/list HTTP/1.1", "rest: POST");
     answers(port, "GET http://other.example/shop/x HTTP/1.1", "other: GET other.example");
     answers(port, "GET /x HTTP/1.1", "rest: GET");
+    answers(port, "GET http://other.example/wild/x HTTP/1.1", "other: GET other.example");
+    answers(port, "GET http://else.example/wild/list HTTP/1.1", "list: GET else.example");
+    answers(port, "GET http://other.example/own/x HTTP/1.1", "rest: GET other.example");
+    answers(port, "GET http://mine.example/own/list HTTP/1.1", "list: GET mine.example");
     assert_int_equal(weir_port(w, ":1"), -1);
     weir_free(w);
 }

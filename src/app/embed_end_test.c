@@ -51,6 +51,13 @@ static void await_calls(const char *calls, const char *reason)
     pthread_mutex_unlock(&record.lock);
 }
 
+/* Of an exchange that has no client. */
+static void ended_alone(void *arg, weir_exchange *x, const char *reason)
+{
+    (void) x;
+    note(*(const char *) arg, reason);
+}
+
 /* The exchange is whole still: it has its value, its client and, of proxies, its order of calls. */
 static void ended(void *arg, weir_exchange *x, const char *reason)
 {
@@ -76,6 +83,13 @@ static weir_result suspends(void *arg, weir_exchange *x, const weir_head *in)
     pthread_mutex_unlock(&record.lock);
     note('s', "");
     return WEIR_WAIT;
+}
+
+static weir_result suspends_alone(void *arg, weir_exchange *x, const weir_head *out)
+{
+    weir_result r = suspends(arg, x, out);
+    weir_on_finished(x, ended_alone, (void *) (uintptr_t) "E");
+    return r;
 }
 
 static weir_result answers_at_once(void *arg, weir_exchange *x, const weir_head *in)
@@ -186,6 +200,50 @@ static void a_stop(void **state)
     close(fd);
 }
 
+static void *stop(void *w)
+{
+    weir_stop(w, 0);
+    return w;
+}
+
+static size_t takes_nothing(void *arg, const void *p, size_t n)
+{
+    (void) arg, (void) p, (void) n;
+    return 0;
+}
+
+static void fetch_ended(void *arg, const char *reason)
+{
+    note(*(const char *) arg, reason);
+}
+
+/* It is told so by an answer, and does not take that either. */
+static void a_stop_of_a_paused_fetch(void **state)
+{
+    (void) state;
+    pthread_t thread;
+    weir_mux *mux = weir_mux_new();
+    weir_transport t = {.size = sizeof t, .round_trip = suspends_alone};
+    weir_proxy_options o = {.size = sizeof o, .transport = &t};
+    weir_fetch_options fo = {.size = sizeof fo,
+                             .on_body = takes_nothing,
+                             .on_end = fetch_ended,
+                             .arg = (void *) (uintptr_t) "F"};
+    weir_proxy *p = weir_proxy_new(&o);
+    weir_mux_proxy(mux, NULL, p);
+    weir *w = serving(mux);
+    record_clear();
+    weir_fetch *f = weir_fetch_start(w, p, &fo);
+    await_calls("s", "");
+    weir_fetch_free(f);
+    assert_int_equal(pthread_create(&thread, NULL, stop, w), 0);
+    await_calls("sEF", "shutdown");
+    weir_resume(record.ticket);
+    pthread_join(thread, NULL);
+    weir_free(w);
+    weir_proxy_free(p);
+}
+
 /* Its `finished` comes first. */
 static void a_proxys_exchange(void **state)
 {
@@ -210,11 +268,9 @@ static void a_proxys_exchange(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_answer_is_an_end),
-        cmocka_unit_test(a_client_that_leaves),
-        cmocka_unit_test(a_client_that_leaves_a_stream),
-        cmocka_unit_test(a_stop),
-        cmocka_unit_test(a_proxys_exchange),
+        cmocka_unit_test(an_answer_is_an_end),           cmocka_unit_test(a_client_that_leaves),
+        cmocka_unit_test(a_client_that_leaves_a_stream), cmocka_unit_test(a_stop),
+        cmocka_unit_test(a_stop_of_a_paused_fetch),      cmocka_unit_test(a_proxys_exchange),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -156,8 +156,11 @@ static void close_idle(struct worker *w)
     }
 }
 
+#define DRAIN_GRACE (50 * USEC_PER_MS)
+
 /* First the moment of grace is over, then the limit of the graceful stop: what is left then ends
- * visibly. */
+ * visibly. Whom nothing was sent yet still gets an answer; another moment later, who does not take
+ * that (a fetch that is paused, a client that reads no more) is left without. */
 static void drain_over(struct timer *t)
 {
     struct worker *w = list_entry(t, struct worker, drain_timer);
@@ -179,9 +182,9 @@ static void drain_over(struct timer *t)
         else if (s->state != SESSION_BUSY)
             session_close(s, false);
     }
+    if (!list_empty(&w->exchange_list))
+        timer_set(w->loop, t, loop_now(w->loop) + DRAIN_GRACE);
 }
-
-#define DRAIN_GRACE (50 * USEC_PER_MS)
 
 void worker_let_go(struct worker *w)
 {

@@ -23,6 +23,7 @@ struct fetch {
     struct chain body;                                /* of the request, not yet read by the pump */
     struct chain inbox; /* of the response, not yet taken by the owner */
     bool ended;
+    bool over; /* its time is: what the owner does not take at once is dropped */
 };
 
 static struct fetch *fetch_of(const struct leg *l)
@@ -81,6 +82,8 @@ static void deliver(struct fetch *f)
         chain_clear(&f->inbox, &f->worker->buffers);
     else if (f->inbox.bytes)
         f->events->on_body(f->arg, &f->inbox);
+    if (f->over)
+        chain_clear(&f->inbox, &f->worker->buffers);
     if (f->leg.want_drain && f->inbox.bytes <= f->leg.low) {
         f->leg.want_drain = false;
         exchange_wake(f->x);
@@ -171,6 +174,7 @@ static void fetch_timer(struct timer *t)
 static void fetch_over(struct timer *t)
 {
     struct fetch *f = list_entry(t, struct fetch, limit);
+    f->over = true;
     exchange_fail(f->x, FAULT_EXCHANGE_TIMEOUT);
     exchange_wake(f->x);
 }

@@ -97,6 +97,16 @@ static uint32_t *weights_now(const struct upstream *u)
     return v;
 }
 
+/* As a number is written, whatever the locale of the program. */
+static struct str print_weight(uint32_t thousandths, char room[32])
+{
+    unsigned rest = thousandths % 1000;
+    int n = snprintf(room, 32, rest ? "%u.%03u" : "%u", thousandths / 1000, rest);
+    while (rest && room[n - 1] == '0')
+        n--;
+    return str_of(room, (size_t) n);
+}
+
 /* Events of those that are others than before. */
 static void tell_weights(struct weir *w, const struct upstream *u, const uint32_t *before)
 {
@@ -105,11 +115,10 @@ static void tell_weights(struct weir *w, const struct upstream *u, const uint32_
         uint32_t now = atomic_load(&u->endpoints[i]->weight);
         if (now == before[i])
             continue;
-        snprintf(from, sizeof from, "%g", before[i] / 1000.0);
-        snprintf(to, sizeof to, "%g", now / 1000.0);
-        engine_tell_endpoint(
-            w->engine, u->endpoints[i],
-            (struct change_field){.path = STR("weight"), .from = str_c(from), .to = str_c(to)});
+        engine_tell_endpoint(w->engine, u->endpoints[i],
+                             (struct change_field){.path = STR("weight"),
+                                                   .from = print_weight(before[i], from),
+                                                   .to = print_weight(now, to)});
     }
 }
 

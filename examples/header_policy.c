@@ -5,30 +5,66 @@
  * header_policy LISTEN TARGET */
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <weir.h>
 
-/* One question to the key service. */
+/* The lookups that are under way: weir_free has to wait for their tickets. */
+struct service {
+    pthread_mutex_t lock;
+    pthread_cond_t quiet;
+    unsigned asking;
+};
+
+/* One question to it, of the exchange and of the thread that looks: the last of them frees it, for
+ * the client may leave before the answer comes. */
 struct question {
+    struct service *service;
     weir_ticket *ticket;
     char key[64];
-    int answered, good;
+    int good;
+    atomic_int answered, holders;
 };
+
+static void let_go(struct question *q)
+{
+    if (q && atomic_fetch_sub(&q->holders, 1) == 1)
+        free(q);
+}
+
+static void count(struct service *s, int more)
+{
+    pthread_mutex_lock(&s->lock);
+    s->asking += (unsigned) more;
+    if (s->asking == 0)
+        pthread_cond_signal(&s->quiet);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void wait_until_quiet(struct service *s)
+{
+    pthread_mutex_lock(&s->lock);
+    while (s->asking > 0)
+        pthread_cond_wait(&s->quiet, &s->lock);
+    pthread_mutex_unlock(&s->lock);
+}
 
 /* Stands for a database: it may take its time. */
 static void *look_up(void *arg)
 {
     struct question *q = arg;
-    weir_ticket *ticket = q->ticket;
+    struct service *service = q->service;
     q->good = strcmp(q->key, "sesame") == 0;
-    q->answered = 1;
-    weir_resume(ticket); /* from here on q belongs to the exchange again */
+    atomic_store(&q->answered, 1);
+    weir_resume(q->ticket); /* exactly once, also when nobody waits any more */
+    let_go(q);
+    count(service, -1);
     return NULL;
 }
 
-static weir_result ask(weir_exchange *x, weir_str key)
+static weir_result ask(struct service *service, weir_exchange *x, weir_str key)
 {
     pthread_t thread;
     struct question *q = calloc(1, sizeof *q);
@@ -37,24 +73,30 @@ static weir_result ask(weir_exchange *x, weir_str key)
         return weir_reply(x, 403, "text/plain", "no such key\n", 12);
     }
     memcpy(q->key, key.p, key.n);
-    weir_set_value(x, q);
+    q->service = service;
     q->ticket = weir_suspend(x);
-    if (!q->ticket || pthread_create(&thread, NULL, look_up, q) != 0)
+    atomic_store(&q->holders, 2);
+    weir_set_value(x, q);
+    count(service, 1);
+    if (pthread_create(&thread, NULL, look_up, q) != 0) {
+        weir_resume(q->ticket);
+        let_go(q);
+        count(service, -1);
         return WEIR_FAIL;
+    }
     pthread_detach(thread);
     return WEIR_WAIT;
 }
 
 static weir_result access_by_key(void *arg, weir_exchange *x, const weir_head *in)
 {
-    (void) arg;
-    const struct question *q = weir_value(x);
+    struct question *q = weir_value(x);
     weir_str key = weir_field(in, "X-Api-Key");
     if (!key.p)
         return weir_reply(x, 401, "text/plain", "a key is needed\n", 16);
     if (!q)
-        return ask(x, key);
-    if (!q->answered)
+        return ask(arg, x, key);
+    if (!atomic_load(&q->answered))
         return WEIR_WAIT;
     return q->good ? WEIR_PASS : weir_reply(x, 403, "text/plain", "no such key\n", 12);
 }
@@ -78,7 +120,7 @@ static weir_result modify_response(void *arg, weir_exchange *x, weir_head *respo
 static void finished(void *arg, weir_exchange *x, const char *reason)
 {
     (void) arg, (void) reason;
-    free(weir_value(x));
+    let_go(weir_value(x));
 }
 
 int main(int argc, char **argv)
@@ -91,8 +133,10 @@ int main(int argc, char **argv)
     sigaddset(&ends, SIGTERM);
     sigaddset(&ends, SIGINT);
     sigprocmask(SIG_BLOCK, &ends, NULL);
+    struct service keys = {.lock = PTHREAD_MUTEX_INITIALIZER, .quiet = PTHREAD_COND_INITIALIZER};
     weir_proxy_options o = {.size = sizeof o,
                             .target = argv[2],
+                            .arg = &keys,
                             .access = access_by_key,
                             .rewrite = rewrite,
                             .modify_response = modify_response,
@@ -106,6 +150,8 @@ int main(int argc, char **argv)
         printf("serving on %s\n", argv[1]);
         fflush(stdout);
         sigwait(&ends, &got);
+        weir_stop(w, 5000);
+        wait_until_quiet(&keys); /* nobody asks any more: now all tickets come back */
     } else {
         fprintf(stderr, "%s\n", w ? weir_error(w) : "no threads");
     }

@@ -141,8 +141,11 @@ static void log_line(void *arg, enum log_level level, const char *line)
     w->options.log(w->options.log_arg, (int) level, line);
 }
 
-static void free_instance(struct weir *w)
+static void free_instance(struct weir *w, uint32_t n_workers)
 {
+    for (size_t i = 0; i < (size_t) n_workers * REMEMBERED; i++)
+        mem_free(w->fetched[i].name);
+    mem_free(w->fetched);
     log_close_sink(w);
     sockets_fini(&w->listening, true);
     served_free(w->served);
@@ -172,9 +175,11 @@ weir *weir_new(const weir_options *o)
         make_engine(w);
     else
         (void) start_main(w);
-    if (w->engine)
+    if (w->engine) {
+        w->fetched = mem_new(w->engine->n_workers * REMEMBERED * sizeof *w->fetched);
         return w;
-    free_instance(w);
+    }
+    free_instance(w, 0);
     return NULL;
 }
 
@@ -214,6 +219,7 @@ void weir_free(weir *w)
     if (w->stopping && !w->drained) /* in a foreign loop alone, where weir_stop does not wait */
         engine_drain_sooner(w->engine, 0);
     weir_stop(w, 0);
+    uint32_t n_workers = w->engine->n_workers;
     if (w->options.foreign_loop) {
         while (!w->drained)
             loop_turn(w->engine->loop, 100 * USEC_PER_MS);
@@ -222,7 +228,7 @@ void weir_free(weir *w)
         loop_stop(w->engine->loop);
         pthread_join(w->thread, NULL);
     }
-    free_instance(w);
+    free_instance(w, n_workers);
 }
 
 /* ---- foreign loops ------------------------------------------------------------------------- */

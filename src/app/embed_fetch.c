@@ -3,7 +3,8 @@
  * Invariants:
  * 1. A fetch has one reference of its caller, one of the engine until on_end, and one a message
  *    that is under way to its worker.
- * 2. inner is the worker's thread's alone, and NULL before the start and after the end. */
+ * 2. What is remembered is a name, looked up in the snapshot of the moment and checked there.
+ * 3. inner is the worker's thread's alone, and NULL before the start and after the end. */
 #include "app/embed_instance.h"
 #include "base/mem.h"
 #include "control/conf_error.h"
@@ -133,8 +134,22 @@ static void look_route(void *arg, struct route *r)
 static struct route *route_of(const struct weir_fetch *f)
 {
     struct looking l = {.proxy = f->proxy};
-    if (f->on->worker->snapshot)
-        snapshot_each(f->on->worker->snapshot, look_route, &l);
+    const struct snapshot *s = f->on->worker->snapshot;
+    struct remembered *r = &f->w->fetched[f->on->index * REMEMBERED];
+    r += (uint64_t) f->proxy->id % REMEMBERED;
+    if (!s)
+        return NULL;
+    struct route *last =
+        r->id == f->proxy->id && r->name ? snapshot_named(s, str_c(r->name)) : NULL;
+    if (last)
+        look_route(&l, last);
+    if (l.found)
+        return l.found;
+    snapshot_each(s, look_route, &l);
+    if (l.found) {
+        mem_free(r->name);
+        *r = (struct remembered){f->proxy->id, mem_strdup(l.found->name)};
+    }
     return l.found;
 }
 

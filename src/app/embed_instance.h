@@ -14,6 +14,14 @@ struct served {
     struct conf_file *file; /* lies there; its texts are the mux's and the addresses' */
 };
 
+/* Where fetches of a proxy went, so that not all routes are looked at for the next one. */
+struct remembered {
+    int64_t id; /* of the handler */
+    char *name; /* of one of its routes, for mem_free; NULL: none */
+};
+
+#define REMEMBERED 64 /* a worker, by id */
+
 struct weir {
     struct engine *engine;
     struct snapshot *snapshot; /* in use; one holder */
@@ -31,6 +39,7 @@ struct weir {
     bool stopping;                /* the caller's thread */
     bool drained;                 /* under lock */
     _Atomic uint32_t next_worker; /* for fetches; any thread */
+    struct remembered *fetched;   /* REMEMBERED each worker, whose thread alone touches them */
 };
 
 /* Sets what weir_error says. why: taken; NULL clears. */

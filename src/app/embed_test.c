@@ -508,6 +508,32 @@ static weir_result of_no_client(void *arg, weir_exchange *x, const weir_head *in
     return weir_client_ip(x, ip)[0] ? WEIR_FAIL : WEIR_PASS;
 }
 
+static void ends_with(weir *w, weir_proxy *p, const char *reason)
+{
+    struct fetched f;
+    weir_fetch_options one = fetch_options(&f, "/");
+    await_end(&f, weir_fetch_start(w, p, &one));
+    assert_string_equal(f.reason, reason);
+}
+
+/* A pattern is another proxy's from now on: fetches of each find their own, or nothing. */
+static void proxies_move(weir *w, weir_proxy *p, weir_proxy *other)
+{
+    const char *const places[] = {"/a", "/b", "/a"};
+    for (size_t i = 0; i < 3; i++) {
+        weir_mux *mux = weir_mux_new();
+        weir_mux_proxy(mux, places[i], p);
+        if (i == 1)
+            weir_mux_proxy(mux, "/a", other);
+        assert_true(weir_serve(w, mux));
+        weir_mux_free(mux);
+        for (size_t k = 0; k < 4; k++) { /* on each worker, and again */
+            ends_with(w, p, "ok");
+            ends_with(w, other, i == 1 ? "ok" : "no_route");
+        }
+    }
+}
+
 static void fetches(void **state)
 {
     (void) state;
@@ -575,6 +601,7 @@ static void fetches(void **state)
     one = fetch_options(&f, "/");
     one.method = "GET /";
     assert_null(weir_fetch_start(w, p, &one));
+    proxies_move(w, p, stranger);
     weir_free(w);
     weir_free(behind);
     weir_proxy_free(p);

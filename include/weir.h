@@ -73,7 +73,8 @@ typedef struct weir_candidate { /* an endpoint as select sees it */
     uint64_t reserved[4];
 } weir_candidate;
 
-/* Chooses endpoints in place of weighted round robin. Called on several threads at once. */
+/* Chooses endpoints in place of weighted round robin. Called on several threads at once. hash is
+ * of the client's address. */
 typedef struct weir_balancer {
     size_t size;
     int (*select)(void *arg, const weir_candidate *c, size_t n, uint64_t hash); /* -1: none */
@@ -152,7 +153,7 @@ WEIR_API weir *weir_new(const weir_options *o);
 WEIR_API const char *weir_error(const weir *w);
 /* Puts mux to use (a copy: change it and call again to change what is served). */
 WEIR_API int weir_serve(weir *w, const weir_mux *mux);
-/* Accepts on host:port, [v6]:port, :port, unix:/path. Several are served alike. */
+/* Accepts on v4:port, [v6]:port, :port, unix:/path; no names. Several are served alike. */
 WEIR_API int weir_listen(weir *w, const char *address);
 /* The port of an address that said 0; -1: w does not listen there. */
 WEIR_API int weir_port(const weir *w, const char *address);

@@ -74,12 +74,13 @@ WEIR_API void weir_resume(weir_ticket *t);
  * WEIR_FAIL. Of a request that goes to endpoints always WEIR_FAIL: the body is theirs. */
 WEIR_API weir_result weir_read_body(weir_exchange *x, void *to, size_t n, size_t *got);
 /* Answers with a copy of n bytes; type may be NULL. Returns what the callback returns: WEIR_REPLY,
- * or WEIR_FAIL when memory is short (then, and above 512 KiB, use weir_reply_stream). */
+ * or WEIR_FAIL when status (200..599) or type is invalid, an answer is on its way, or memory is
+ * short (then, and above 512 KiB, use weir_reply_stream). */
 WEIR_API weir_result weir_reply(weir_exchange *x, int status, const char *type, const void *body,
                                 size_t n);
 /* Answers with what produce writes: WEIR_PASS: call again (in a later turn if nothing was written),
  * WEIR_WAIT: after weir_resume, WEIR_END, WEIR_FAIL. It is called as the client takes the bytes.
- * WEIR_FAIL once an answer is on its way. */
+ * Answers as weir_reply does. */
 WEIR_API weir_result weir_reply_stream(weir_exchange *x, int status, const char *type,
                                        weir_result (*produce)(void *arg, weir_exchange *x),
                                        void *arg);

@@ -79,8 +79,8 @@ WEIR_API weir_result weir_read_body(weir_exchange *x, void *to, size_t n, size_t
 WEIR_API weir_result weir_reply(weir_exchange *x, int status, const char *type, const void *body,
                                 size_t n);
 /* Answers with what produce writes: WEIR_PASS: call again (in a later turn if nothing was written),
- * WEIR_WAIT: after weir_resume, WEIR_END, WEIR_FAIL. It is called as the client takes the bytes.
- * Answers as weir_reply does. */
+ * WEIR_WAIT: after weir_resume, WEIR_END, WEIR_FAIL. It is called as the client takes the bytes,
+ * some 64 KiB ahead. Answers as weir_reply does. */
 WEIR_API weir_result weir_reply_stream(weir_exchange *x, int status, const char *type,
                                        weir_result (*produce)(void *arg, weir_exchange *x),
                                        void *arg);

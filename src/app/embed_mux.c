@@ -261,7 +261,8 @@ struct weir_mux *mux_copy(const struct weir_mux *m)
 
 /* ---- to a configuration -------------------------------------------------------------------- */
 
-#define POOL_MOST 1000000 /* connections, as in a configuration */
+#define PRODUCED_AHEAD 65536 /* bytes of weir_reply_stream that a client has not taken yet */
+#define POOL_MOST 1000000    /* connections, as in a configuration */
 
 struct making {
     struct arena *arena;
@@ -388,6 +389,7 @@ static void fill_route(struct making *k, struct route_conf *r, const struct mux_
     if (h->func || h->transport.round_trip || h->wrong) {
         r->handler = embed_call;
         r->handler_arg = h;
+        r->settings.buffer.size = PRODUCED_AHEAD;
     }
     if (h->func || h->wrong)
         return;

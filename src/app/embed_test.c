@@ -2,6 +2,9 @@
 /* embed_test.c: the library as a program sees it: by include/weir.h alone, over real sockets. */
 #include "app/embed_test.h"
 
+#include <stddef.h>
+#include <sys/un.h>
+
 static void routes_by_method_host_and_path(void **state)
 {
     (void) state;
@@ -259,6 +262,54 @@ static void streams_bodies(void **state)
     got = hear(fd);
     assert_non_null(strstr(got, "total 4\n"));
     mem_free(got);
+    weir_free(w);
+}
+
+static weir_result produce_forever(void *arg, weir_exchange *x)
+{
+    static const char some[4096];
+    if (!weir_write(x, some, sizeof some))
+        return WEIR_WAIT;
+    __atomic_fetch_add((size_t *) arg, sizeof some, __ATOMIC_RELAXED);
+    return WEIR_PASS;
+}
+
+static weir_result stream_forever(void *arg, weir_exchange *x, const weir_head *in)
+{
+    (void) in;
+    return weir_reply_stream(x, 200, NULL, produce_forever, arg);
+}
+
+/* A client that reads nothing keeps no more than a little of an answer waiting: by a unix socket,
+ * whose own room does not grow. */
+static void produces_as_it_is_taken(void **state)
+{
+    (void) state;
+    size_t made = 0, before = 1;
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    char address[64];
+    weir_options o = {.size = sizeof o, .workers = 1};
+    weir *w = weir_new(&o);
+    weir_mux *mux = weir_mux_new();
+    weir_mux_func(mux, "/forever", stream_forever, &made);
+    weir_mux_func(mux, "/*", echo, (void *) (uintptr_t) "other");
+    int n = snprintf(address, sizeof address, "unix:@weir-embed-test-%d", (int) getpid());
+    if (!weir_serve(w, mux) || !weir_listen(w, LOCAL) || !weir_listen(w, address))
+        fail_msg("%s", weir_error(w));
+    weir_mux_free(mux);
+    memcpy(a.sun_path + 1, address + 6, (size_t) n - 6);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    socklen_t size = (socklen_t) (offsetof(struct sockaddr_un, sun_path) + (size_t) n - 5);
+    assert_int_equal(connect(fd, (struct sockaddr *) &a, size), 0);
+    say(fd, "GET /forever HTTP/1.1\r\nHost: a\r\n\r\n");
+    while (__atomic_load_n(&made, __ATOMIC_RELAXED) != before ||
+           before == 0) { /* others have their turns on the one thread meanwhile */
+        before = __atomic_load_n(&made, __ATOMIC_RELAXED);
+        for (int i = 0; i < 10; i++)
+            answers(weir_port(w, LOCAL), "GET / HTTP/1.1", "other: GET");
+    }
+    assert_true(made < 600 * 1024);
+    close(fd);
     weir_free(w);
 }
 
@@ -645,6 +696,7 @@ int main(void)
         cmocka_unit_test(calls_hooks),
         cmocka_unit_test(answers_errors),
         cmocka_unit_test(streams_bodies),
+        cmocka_unit_test(produces_as_it_is_taken),
         cmocka_unit_test(takes_another_transport),
         cmocka_unit_test(takes_another_balancer),
         cmocka_unit_test(fetches),

@@ -185,6 +185,52 @@ static void a_client_that_leaves_a_stream(void **state)
     weir_free(w);
 }
 
+static weir_result suspends_late(void *arg, weir_exchange *x)
+{
+    return suspends(arg, x, NULL);
+}
+
+static weir_result answers_late(void *arg, weir_exchange *x, const weir_head *in)
+{
+    (void) in;
+    return weir_reply_stream(x, 200, NULL, suspends_late, arg);
+}
+
+static weir_result suspends_answer(void *arg, weir_exchange *x, weir_head *response)
+{
+    (void) response;
+    return suspends(arg, x, NULL);
+}
+
+/* In the middle of its request, of which nobody reads on while a callback waits. */
+static void a_client_that_leaves_its_upload(void **state)
+{
+    (void) state;
+    const struct linger at_once = {.l_onoff = 1};
+    char address[32], url[64];
+    weir *behind = origin("behind", address); /* answers before the body has come */
+    snprintf(url, sizeof url, "http://%s", address);
+    weir_proxy_options o = {.size = sizeof o,
+                            .target = url,
+                            .modify_response = suspends_answer,
+                            .arg = (void *) (uintptr_t) "e"};
+    weir_proxy *p = weir_proxy_new(&o);
+    weir *w[] = {proxying(p), serving_func(answers_late)};
+    for (size_t i = 0; i < 2; i++) {
+        record_clear();
+        int fd = dial(weir_port(w[i], LOCAL));
+        say(fd, "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc");
+        await_calls("s", "");
+        assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
+        close(fd);
+        await_calls("se", "client_gone");
+        weir_resume(record.ticket);
+        weir_free(w[i]);
+    }
+    weir_free(behind);
+    weir_proxy_free(p);
+}
+
 /* An instance that ends does not wait for who is suspended longer than it was told. */
 static void a_stop(void **state)
 {
@@ -268,9 +314,13 @@ static void a_proxys_exchange(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_answer_is_an_end),           cmocka_unit_test(a_client_that_leaves),
-        cmocka_unit_test(a_client_that_leaves_a_stream), cmocka_unit_test(a_stop),
-        cmocka_unit_test(a_stop_of_a_paused_fetch),      cmocka_unit_test(a_proxys_exchange),
+        cmocka_unit_test(an_answer_is_an_end),
+        cmocka_unit_test(a_client_that_leaves),
+        cmocka_unit_test(a_client_that_leaves_a_stream),
+        cmocka_unit_test(a_client_that_leaves_its_upload),
+        cmocka_unit_test(a_stop),
+        cmocka_unit_test(a_stop_of_a_paused_fetch),
+        cmocka_unit_test(a_proxys_exchange),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

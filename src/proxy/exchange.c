@@ -121,12 +121,15 @@ static const char *running_step(const void *of)
     return x->step < STEP_COUNT ? rows[x->step].name : NULL;
 }
 
-/* Somebody reads what the client sends, and will find its end there. */
+/* Somebody reads what the client sends, and will find its end there: not while hooks look at an
+ * answer, nor before a reply is whole, which a callback may be making. */
 static bool request_read(const struct exchange *x)
 {
     bool pumped = x->request.state == PUMP_COPY || x->request.state == PUMP_SPLICE;
-    return !x->request_done && (x->step == STEP_REPLY ||
-                                (pumped && !x->request.held_up && !list_linked(&x->memory_node)));
+    if (x->request_done || x->step == STEP_RESPOND)
+        return false;
+    return x->step == STEP_REPLY ? x->response_done
+                                 : pumped && !x->request.held_up && !list_linked(&x->memory_node);
 }
 
 /* Who only ended its sending side: that is handed on where bytes are passed through, and may be

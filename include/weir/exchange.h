@@ -62,8 +62,8 @@ WEIR_API void weir_set_value(weir_exchange *x, void *value);
 WEIR_API void weir_on_finished(weir_exchange *x,
                                void (*fn)(void *arg, weir_exchange *x, const char *reason),
                                void *arg);
-/* Before answering WEIR_WAIT: a ticket for weir_resume. The callback is called again then.
- * NULL: one is out already. */
+/* Before answering WEIR_WAIT: a ticket for weir_resume. The callback is called again then, and not
+ * before (but for weir_read_body's sake). NULL: one is out already. */
 WEIR_API weir_ticket *weir_suspend(weir_exchange *x);
 /* Any thread, exactly once a ticket, also when the exchange has ended meanwhile; before
  * weir_free. NULL does nothing. */

@@ -54,6 +54,7 @@ struct embed_slot {
     bool rewritten;   /* by round_trip's side: x->out is made */
     bool continued;   /* 100 was sent */
     bool awaits_body; /* weir_read_body said to wait */
+    bool waits;       /* a callback answered that it waits, for the ticket alone */
 };
 
 #define EMBED_FEATURE FEATURE_OWN
@@ -79,8 +80,10 @@ struct str handler_upstream(const struct weir_proxy *h, char room[32]);
 enum hook embed_call(struct exchange *x, void *arg);
 /* The slot of x, whose route is the library's. */
 struct embed_slot *embed_slot_of(struct exchange *x);
-/* Something will call the callback again that answers WEIR_WAIT now: a ticket, or more of the body.
- * A ticket stays out until the turn after its callback. */
+/* A callback answers WEIR_WAIT. False: for what? Nothing would call it again, neither a ticket (one
+ * stays out until the turn after its callback), nor more of the body, nor memory. */
+bool embed_wait(struct exchange *x);
+/* The callback is not to be called yet, whatever woke x: the ticket that it waits for is out. */
 bool embed_waits(struct exchange *x);
 
 /* q can stand behind the '?' of a target as it is. */

@@ -83,6 +83,7 @@ static bool begin(struct exchange *x, int status, const char *type)
     if (x->head_sent) /* one is under way */
         return false;
     x->reply.status = 0;
+    embed_slot_of(x)->waits = false;
     if (status < 200 || status > 599 || !field_value_valid(given))
         return false;
     reply_init(x, (uint16_t) status);
@@ -112,12 +113,14 @@ weir_result weir_reply(weir_exchange *wx, int status, const char *type, const vo
 static enum io produce(struct exchange *x, void *arg, struct chain *out)
 {
     struct embed_slot *slot = arg;
+    if (embed_waits(x))
+        return IO_AGAIN;
     slot->out = out;
     slot->awaits_body = false;
     weir_result r = slot->produce(slot->produce_arg, exchange_out(x));
     slot->out = NULL;
-    if (r == WEIR_WAIT && !embed_waits(x) && !list_linked(&x->memory_node))
-        r = WEIR_FAIL; /* for what? it would never be called again */
+    if (r == WEIR_WAIT && !embed_wait(x))
+        r = WEIR_FAIL;
     switch (r) {
     case WEIR_PASS:
         if (out->bytes)

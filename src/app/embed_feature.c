@@ -40,9 +40,17 @@ struct embed_slot *embed_slot_of(struct exchange *x)
     return exchange_slot(x, EMBED_FEATURE);
 }
 
+bool embed_wait(struct exchange *x)
+{
+    struct embed_slot *slot = embed_slot_of(x);
+    bool other = slot->awaits_body || list_linked(&x->memory_node);
+    slot->waits = x->ticket && !other;
+    return x->ticket || other;
+}
+
 bool embed_waits(struct exchange *x)
 {
-    return x->ticket || embed_slot_of(x)->awaits_body;
+    return x->ticket && embed_slot_of(x)->waits;
 }
 
 /* A callback that says it has replied, and has not, has failed; so has one that waits for nothing,
@@ -53,7 +61,7 @@ static enum hook hook_of(struct exchange *x, weir_result r)
     case WEIR_PASS:
         return HOOK_PASS;
     case WEIR_WAIT:
-        return embed_waits(x) ? HOOK_WAIT : HOOK_FAIL;
+        return embed_wait(x) ? HOOK_WAIT : HOOK_FAIL;
     case WEIR_REPLY:
         return x->reply.status ? HOOK_REPLY : HOOK_FAIL;
     default:
@@ -117,6 +125,8 @@ static enum hook on_access(struct exchange *x, void *slot)
     const weir_proxy_options *o = &handler_of(x)->options;
     if (!o->access)
         return HOOK_PASS;
+    if (embed_waits(x))
+        return HOOK_WAIT;
     return hook_of(x, o->access(o->arg, exchange_out(x), head_out(x->in)));
 }
 
@@ -138,6 +148,8 @@ static enum hook on_response_head(struct exchange *x, void *slot)
     bool transported = h->transport.round_trip && x->fault == FAULT_OK;
     if (!h->options.modify_response || (x->from_weir && !transported))
         return HOOK_PASS;
+    if (embed_waits(x))
+        return HOOK_WAIT;
     return hook_of(x, h->options.modify_response(h->options.arg, exchange_out(x),
                                                  (weir_head *) (void *) x->response));
 }
@@ -147,6 +159,7 @@ static enum hook on_fault(struct exchange *x, void *slot, enum fault fault)
     (void) slot;
     const weir_proxy_options *o = &handler_of(x)->options;
     const struct fault_row *row = fault_row(fault);
+    embed_slot_of(x)->waits = false; /* who waited is not asked any more */
     if (!o->error_handler)
         return HOOK_PASS;
     weir_result r = o->error_handler(o->arg, exchange_out(x), row->name, row->status);
@@ -204,6 +217,8 @@ static enum fault make_out(struct exchange *x, const struct weir_proxy *h)
 enum hook embed_call(struct exchange *x, void *arg)
 {
     struct weir_proxy *h = arg;
+    if (embed_waits(x))
+        return HOOK_WAIT;
     enum fault f = h->func ? FAULT_OK : make_out(x, h);
     if (f != FAULT_OK) {
         exchange_fail(x, f);

@@ -308,7 +308,7 @@ static void produces_as_it_is_taken(void **state)
         for (int i = 0; i < 10; i++)
             answers(weir_port(w, LOCAL), "GET / HTTP/1.1", "other: GET");
     }
-    assert_true(made < 600 * 1024);
+    assert_true(before < 600 * 1024);
     close(fd);
     weir_free(w);
 }

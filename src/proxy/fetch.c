@@ -23,7 +23,9 @@ struct fetch {
     struct chain body;                                /* of the request, not yet read by the pump */
     struct chain inbox; /* of the response, not yet taken by the owner */
     bool ended;
-    bool over; /* its time is: what the owner does not take at once is dropped */
+    bool held;   /* produce waits: for fetch_continue alone, not for whatever wakes x */
+    bool paused; /* so does on_body, which left bytes */
+    bool over;   /* its time is: what the owner does not take at once is dropped */
 };
 
 static struct fetch *fetch_of(const struct leg *l)
@@ -44,6 +46,7 @@ static bool ask_more(struct fetch *f)
     enum io io = f->produce(f->arg, &f->body);
     if (io == IO_EOF)
         f->produce = NULL;
+    f->held = io == IO_AGAIN;
     if (io == IO_ERR)
         f->leg.fault = FAULT_CLIENT_GONE;
     f->leg.last_in = loop_now(f->worker->loop);
@@ -53,7 +56,7 @@ static bool ask_more(struct fetch *f)
 static enum io fetch_read_block(struct leg *l, struct chain *into, size_t max)
 {
     struct fetch *f = fetch_of(l);
-    if (!f->body.bytes && f->produce && f->events && !ask_more(f))
+    if (!f->body.bytes && f->produce && f->events && !f->held && !ask_more(f))
         return IO_ERR;
     if (!f->body.bytes)
         return f->produce ? IO_AGAIN : IO_EOF;
@@ -80,8 +83,10 @@ static void deliver(struct fetch *f)
 {
     if (!f->events || !f->events->on_body)
         chain_clear(&f->inbox, &f->worker->buffers);
-    else if (f->inbox.bytes)
+    else if (f->inbox.bytes && !f->paused) {
         f->events->on_body(f->arg, &f->inbox);
+        f->paused = f->inbox.bytes > 0;
+    }
     if (f->over)
         chain_clear(&f->inbox, &f->worker->buffers);
     if (f->leg.want_drain && f->inbox.bytes <= f->leg.low) {
@@ -256,6 +261,7 @@ void fetch_cancel(struct fetch *f)
 
 void fetch_continue(struct fetch *f)
 {
+    f->held = f->paused = false;
     deliver(f);
     exchange_wake(f->x);
 }

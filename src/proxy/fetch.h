@@ -13,7 +13,8 @@ struct fetch;
 struct fetch_events {
     /* The response head came; views are valid during the call. */
     void (*on_head)(void *arg, const struct head *h);
-    /* Body bytes; takes what it wants off in (what is left counts against the buffer mark). */
+    /* Body bytes; takes what it wants off in. What is left counts against the buffer mark, and is
+     * offered again after fetch_continue. */
     void (*on_body)(void *arg, struct chain *in);
     /* The trailers came, if there are any; behind the last body bytes. */
     void (*on_trailers)(void *arg, const struct fields *t);

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* embed_wait_test.c: who waits is called again for what it waits for, and for nothing else that
+ * happens to its exchange meanwhile: a program may take the second call for the answer. */
+#include "app/embed_test.h"
+
+#define ROUNDS 5
+
+/* One callback: its calls, and the ticket of the first. */
+struct turn {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int calls;
+    weir_ticket *ticket;
+};
+
+static struct turn turn = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static int calls(void)
+{
+    pthread_mutex_lock(&turn.lock);
+    int n = turn.calls;
+    pthread_mutex_unlock(&turn.lock);
+    return n;
+}
+
+static void await_call(int n)
+{
+    pthread_mutex_lock(&turn.lock);
+    while (turn.calls < n)
+        pthread_cond_wait(&turn.changed, &turn.lock);
+    pthread_mutex_unlock(&turn.lock);
+}
+
+/* t: of the first call. */
+static int count(weir_ticket *t)
+{
+    pthread_mutex_lock(&turn.lock);
+    int n = ++turn.calls;
+    if (n == 1)
+        turn.ticket = t;
+    pthread_cond_signal(&turn.changed);
+    pthread_mutex_unlock(&turn.lock);
+    return n;
+}
+
+static weir_result wait_once(weir_exchange *x, weir_result then)
+{
+    weir_ticket *t = weir_suspend(x);
+    if (count(t) == 1)
+        return WEIR_WAIT;
+    weir_resume(t);
+    return then;
+}
+
+static weir_result at_access(void *arg, weir_exchange *x, const weir_head *in)
+{
+    (void) arg, (void) in;
+    return wait_once(x, WEIR_PASS);
+}
+
+static weir_result at_response(void *arg, weir_exchange *x, weir_head *response)
+{
+    (void) arg, (void) response;
+    return wait_once(x, WEIR_PASS);
+}
+
+static weir_result at_function(void *arg, weir_exchange *x, const weir_head *in)
+{
+    (void) arg, (void) in;
+    weir_result r = wait_once(x, WEIR_REPLY);
+    return r == WEIR_WAIT ? r : weir_reply(x, 200, NULL, "done", 4);
+}
+
+static weir_result at_produce(void *arg, weir_exchange *x)
+{
+    (void) arg;
+    weir_result r = wait_once(x, WEIR_END);
+    return r == WEIR_WAIT || weir_write(x, "done", 4) ? r : WEIR_FAIL;
+}
+
+static weir_result stream(void *arg, weir_exchange *x, const weir_head *in)
+{
+    (void) in;
+    return weir_reply_stream(x, 200, NULL, at_produce, arg);
+}
+
+/* The one thread of w has had turns with whatever came before. */
+static void let_turn(weir *w)
+{
+    for (int i = 0; i < ROUNDS; i++)
+        answers(weir_port(w, LOCAL), "GET /other HTTP/1.1", "other: GET");
+}
+
+static weir *serving_alone(weir_mux *mux)
+{
+    weir_options o = {.size = sizeof o, .workers = 1};
+    weir *w = weir_new(&o);
+    weir_mux_func(mux, "/other", echo, (void *) (uintptr_t) "other");
+    if (!weir_serve(w, mux) || !weir_listen(w, LOCAL))
+        fail_msg("%s", weir_error(w));
+    weir_mux_free(mux);
+    return w;
+}
+
+/* The body comes in pieces meanwhile. */
+static void for_its_ticket(void **state)
+{
+    (void) state;
+    static const char *const places[] = {"access", "response", "transport", "function", "produce"};
+    char address[32], url[64], head[128];
+    weir *behind = origin("behind", address); /* answers before the body has come */
+    snprintf(url, sizeof url, "http://%s", address);
+    weir_transport t = {.size = sizeof t, .round_trip = at_function};
+    weir_proxy_options access = {.size = sizeof access, .target = url, .access = at_access},
+                       response = {.size = sizeof response,
+                                   .target = url,
+                                   .modify_response = at_response},
+                       transport = {.size = sizeof transport, .transport = &t};
+    weir_proxy *p[] = {weir_proxy_new(&access), weir_proxy_new(&response),
+                       weir_proxy_new(&transport)};
+    weir_mux *mux = weir_mux_new();
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(head, sizeof head, "/%s", places[i]);
+        weir_mux_proxy(mux, head, p[i]);
+    }
+    weir_mux_func(mux, "/function", at_function, NULL);
+    weir_mux_func(mux, "/produce", stream, NULL);
+    weir *w = serving_alone(mux);
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        turn.calls = 0;
+        int fd = dial(weir_port(w, LOCAL));
+        snprintf(head, sizeof head,
+                 "POST /%s HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nConnection: close\r\n\r\n",
+                 places[i]);
+        say(fd, head);
+        await_call(1);
+        say(fd, "abc");
+        let_turn(w);
+        say(fd, "def");
+        let_turn(w);
+        if (calls() != 1)
+            fail_msg("%s: called %d times", places[i], calls());
+        weir_resume(turn.ticket);
+        await_call(2);
+        say(fd, "ghi");
+        char *got = hear(fd);
+        if (!strstr(got, "done") && !strstr(got, "behind: POST"))
+            fail_msg("%s: %s", places[i], got);
+        mem_free(got);
+    }
+    weir_free(w);
+    weir_free(behind);
+    for (size_t i = 0; i < 3; i++)
+        weir_proxy_free(p[i]);
+}
+
+/* ---- fetches ------------------------------------------------------------------------------- */
+
+static _Atomic int asked; /* for more of the request */
+
+static weir_result no_more_yet(void *arg, weir_fetch *f)
+{
+    (void) arg;
+    return asked++ || !weir_fetch_write(f, "a", 1) ? WEIR_WAIT : WEIR_PASS;
+}
+
+static size_t take_nothing(void *arg, const void *p, size_t n)
+{
+    (void) arg, (void) p, (void) n;
+    count(NULL);
+    return 0;
+}
+
+static void note_end(void *arg, const char *reason)
+{
+    (void) arg, (void) reason;
+    count(NULL);
+}
+
+static weir_result write_some(void *arg, weir_exchange *x)
+{
+    (void) arg;
+    return weir_write(x, "some", 4) ? WEIR_PASS : WEIR_WAIT;
+}
+
+static weir_result stream_some(void *arg, weir_exchange *x, const weir_head *in)
+{
+    (void) in;
+    return weir_reply_stream(x, 200, NULL, write_some, arg);
+}
+
+/* More of the answer comes meanwhile. */
+static void for_fetch_resume(void **state)
+{
+    (void) state;
+    char url[64];
+    weir_mux *mux = weir_mux_new();
+    weir_mux_func(mux, "/", stream_some, NULL);
+    weir *behind = serving(mux);
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", weir_port(behind, LOCAL));
+    weir_proxy_options o = {.size = sizeof o, .target = url};
+    weir_proxy *p = weir_proxy_new(&o);
+    mux = weir_mux_new();
+    weir_mux_proxy(mux, NULL, p);
+    weir *w = serving_alone(mux);
+    turn.calls = 0;
+    weir_fetch_options fo = {.size = sizeof fo,
+                             .method = "POST",
+                             .produce = no_more_yet,
+                             .on_body = take_nothing,
+                             .on_end = note_end};
+    weir_fetch *f = weir_fetch_start(w, p, &fo);
+    await_call(1);
+    let_turn(w);
+    assert_int_equal(calls(), 1);
+    assert_int_equal(asked, 2);
+    weir_fetch_resume(f);
+    await_call(2);
+    let_turn(w);
+    assert_int_equal(calls(), 2);
+    assert_int_equal(asked, 3);
+    weir_fetch_cancel(f);
+    await_call(3);
+    weir_fetch_free(f);
+    weir_free(w);
+    weir_free(behind);
+    weir_proxy_free(p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(for_its_ticket),
+        cmocka_unit_test(for_fetch_resume),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -295,6 +295,7 @@ static enum step_verdict begin_reply(struct exchange *x)
         enum fault why = x->pending ? x->pending : FAULT_HOOK;
         bool first = x->fault == FAULT_OK;
         step_fail(x, why); /* noted; there is still a reply to make */
+        x->hook_at = 0;
         if (!first || hooks_run(x, ON_FAULT) != HOOK_REPLY)
             reply_fault(x, why);
     }

@@ -234,7 +234,6 @@ static void frees_what_drains(void **state)
     weir_mux *mux = weir_mux_new();
     weir_mux_func(mux, "/*", read_on, &came);
     assert_true(weir_serve(w, mux) && weir_listen(w, LOCAL));
-    weir_mux_free(mux);
     int fd = dial(weir_port(w, LOCAL));
     say(fd, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n"); /* and no more */
     struct pollfd p = {.fd = weir_fd(w), .events = POLLIN};
@@ -247,6 +246,8 @@ static void frees_what_drains(void **state)
     assert_true(weir_turn(w));
     assert_false(weir_listen(w, "127.0.0.1:0"));
     assert_string_equal(weir_error(w), "127.0.0.1:0: the instance was stopped");
+    assert_false(weir_serve(w, mux));
+    weir_mux_free(mux);
     weir_free(w);
     close(fd);
 }

@@ -167,7 +167,10 @@ static void serve_here(struct weir *w, void *arg)
 int weir_serve(weir *w, const weir_mux *mux)
 {
     struct serving c = {.mux = mux};
-    instance_run_on_main(w, serve_here, &c);
+    if (w->stopping)
+        c.why = mem_strdup(STR("the instance was stopped"));
+    else
+        instance_run_on_main(w, serve_here, &c);
     bool good = c.why == NULL;
     instance_set_error(w, c.why);
     return good;

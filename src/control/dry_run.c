@@ -110,6 +110,8 @@ static enum hook run_hook(const struct feature *f, enum hook_kind kind, struct e
         return f->on_access(x, slot);
     case ON_SEND:
         return f->on_send(x, slot, attempt);
+    case ON_FAULT:
+        return f->on_fault(x, slot, x->fault);
     default:
         return f->on_response_head(x, slot);
     }
@@ -170,6 +172,7 @@ static void finish_answer(struct dry *d)
     if (d->out->fault != FAULT_OK) {
         x->fault = d->out->fault;
         x->allow = d->out->allow;
+        (void) run_hooks(d, ON_FAULT, NULL);
         reply_fault(x, d->out->fault);
         d->out->reply = x->reply.fields;
     }

@@ -51,8 +51,8 @@ struct feature {
     const struct schema_table
         *conf; /* per route (inherited) when route_scope, else top level; or NULL */
     bool route_scope;
-    /* on_access, on_send and on_response_head (of Weir's own answers) look at values of the
-     * exchange only: weir explain and the tests of a configuration run them on an exchange that
+    /* on_access, on_send, on_fault and on_response_head (of Weir's own answers) look at values of
+     * the exchange only: weir explain and the tests of a configuration run them on an exchange that
      * has no connection, loop or attempt. */
     bool offline;
     bool connections; /* works on passthrough routes, where nothing of HTTP is seen */

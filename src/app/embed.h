@@ -83,7 +83,9 @@ struct embed_slot *embed_slot_of(struct exchange *x);
 /* A callback answers WEIR_WAIT. False: for what? Nothing would call it again, neither a ticket (one
  * stays out until the turn after its callback), nor more of the body, nor memory. */
 bool embed_wait(struct exchange *x);
-/* The callback is not to be called yet, whatever woke x: the ticket that it waits for is out. */
+/* The callback is not to be called yet, whatever woke x: the ticket that it waits for is out. Else
+ * what was waited for before is forgotten: a ticket that it takes and does not wait for holds up
+ * nothing. */
 bool embed_waits(struct exchange *x);
 
 /* q can stand behind the '?' of a target as it is. */

@@ -116,7 +116,6 @@ static enum io produce(struct exchange *x, void *arg, struct chain *out)
     if (embed_waits(x))
         return IO_AGAIN;
     slot->out = out;
-    slot->awaits_body = false;
     weir_result r = slot->produce(slot->produce_arg, exchange_out(x));
     slot->out = NULL;
     if (r == WEIR_WAIT && !embed_wait(x))

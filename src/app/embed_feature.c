@@ -50,7 +50,11 @@ bool embed_wait(struct exchange *x)
 
 bool embed_waits(struct exchange *x)
 {
-    return x->ticket && embed_slot_of(x)->waits;
+    struct embed_slot *slot = embed_slot_of(x);
+    slot->waits = slot->waits && x->ticket;
+    if (!slot->waits)
+        slot->awaits_body = false;
+    return slot->waits;
 }
 
 /* A callback that says it has replied, and has not, has failed; so has one that waits for nothing,
@@ -224,7 +228,6 @@ enum hook embed_call(struct exchange *x, void *arg)
         exchange_fail(x, f);
         return HOOK_FAIL;
     }
-    embed_slot_of(x)->awaits_body = false;
     weir_result r =
         h->func ? h->func(h->func_arg, exchange_out(x), head_out(x->in))
                 : h->transport.round_trip(h->transport.arg, exchange_out(x), head_out(x->out));

@@ -3,6 +3,8 @@
  * happens to its exchange meanwhile: a program may take the second call for the answer. */
 #include "app/embed_test.h"
 
+#include <time.h>
+
 #define ROUNDS 5
 
 /* One callback: its calls, and the ticket of the first. */
@@ -25,9 +27,15 @@ static int calls(void)
 
 static void await_call(int n)
 {
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += PATIENCE;
+    int late = 0;
     pthread_mutex_lock(&turn.lock);
-    while (turn.calls < n)
-        pthread_cond_wait(&turn.changed, &turn.lock);
+    while (!late && turn.calls < n)
+        late = pthread_cond_timedwait(&turn.changed, &turn.lock, &until);
+    if (late)
+        fail_msg("wanted %d calls, saw %d", n, turn.calls);
     pthread_mutex_unlock(&turn.lock);
 }
 
@@ -154,6 +162,84 @@ static void for_its_ticket(void **state)
         weir_proxy_free(p[i]);
 }
 
+/* ---- a ticket that nobody waits for -------------------------------------------------------- */
+
+/* The first ticket is waited for; the second is out while the exchange goes on. */
+static weir_result keep_second(weir_exchange *x, weir_result then)
+{
+    weir_ticket *t = weir_suspend(x);
+    int n = count(t);
+    if (n == 2)
+        turn.ticket = t;
+    return n == 1 ? WEIR_WAIT : then;
+}
+
+static weir_result access_keeps(void *arg, weir_exchange *x, const weir_head *in)
+{
+    (void) arg, (void) in;
+    return keep_second(x, WEIR_PASS);
+}
+
+static weir_result response_resumes(void *arg, weir_exchange *x, weir_head *response)
+{
+    (void) arg, (void) x, (void) response;
+    weir_resume(turn.ticket);
+    return WEIR_PASS;
+}
+
+static weir_result produce_keeps(void *arg, weir_exchange *x)
+{
+    (void) arg;
+    if (calls() >= 2) {
+        weir_resume(turn.ticket);
+        return weir_write(x, "done", 4) ? WEIR_END : WEIR_FAIL;
+    }
+    weir_result r = keep_second(x, WEIR_PASS);
+    return r == WEIR_WAIT || weir_write(x, "some", 4) ? r : WEIR_FAIL;
+}
+
+static weir_result stream_keeps(void *arg, weir_exchange *x, const weir_head *in)
+{
+    (void) in;
+    return weir_reply_stream(x, 200, NULL, produce_keeps, arg);
+}
+
+/* It holds up neither the next callback nor the next call of the same. */
+static void not_for_others(void **state)
+{
+    (void) state;
+    static const char *const asked_for[] = {"GET /proxy HTTP/1.1\r\nHost: a\r\n",
+                                            "GET /stream HTTP/1.1\r\nHost: a\r\n"};
+    char address[32], url[64];
+    weir *behind = origin("behind", address);
+    snprintf(url, sizeof url, "http://%s", address);
+    weir_proxy_options o = {.size = sizeof o,
+                            .target = url,
+                            .access = access_keeps,
+                            .modify_response = response_resumes};
+    weir_proxy *p = weir_proxy_new(&o);
+    weir_mux *mux = weir_mux_new();
+    weir_mux_proxy(mux, "/proxy", p);
+    weir_mux_func(mux, "/stream", stream_keeps, NULL);
+    weir *w = serving_alone(mux);
+    for (size_t i = 0; i < 2; i++) {
+        turn.calls = 0;
+        int fd = dial(weir_port(w, LOCAL));
+        say(fd, asked_for[i]);
+        say(fd, "Connection: close\r\n\r\n");
+        await_call(1);
+        weir_resume(turn.ticket);
+        await_call(2);
+        char *got = hear(fd);
+        if (!strstr(got, "done") && !strstr(got, "behind: GET"))
+            fail_msg("%s: %s", asked_for[i], got);
+        mem_free(got);
+    }
+    weir_free(w);
+    weir_free(behind);
+    weir_proxy_free(p);
+}
+
 /* ---- fetches ------------------------------------------------------------------------------- */
 
 static _Atomic int asked; /* for more of the request */
@@ -231,6 +317,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(for_its_ticket),
+        cmocka_unit_test(not_for_others),
         cmocka_unit_test(for_fetch_resume),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

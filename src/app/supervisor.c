@@ -217,6 +217,7 @@ static void server_ended(struct supervisor *s, int status)
     char end[64];
     supervisor_describe_end(status, end);
     if (s->stopping) {
+        sockets_let_go(&s->sockets, STR("")); /* its page's file may soon be another Weir's */
         ended_while_stopping(s, pid, status);
         return;
     }
@@ -298,7 +299,7 @@ static void stop(struct supervisor *s)
     log_info("supervisor.stopping", "stopping: exchanges may finish within %llu s",
              (unsigned long long) (s->drain / USEC_PER_SEC));
     /* While a copy is open here the kernel would go on to accept for nobody. */
-    sockets_let_go(&s->sockets, admin_address(s->plan));
+    sockets_let_go(&s->sockets, s->server.pid > 0 ? admin_address(s->plan) : STR(""));
     s->kill_at = clock_now() + s->drain + KILL_GRACE;
     end_one(&s->server);
     for (uint32_t i = 0; i < s->n_old; i++)

@@ -212,6 +212,25 @@ def test_a_stop_does_not_wait_for_the_longer_limit(t):
     w.stop()
 
 
+def test_the_admin_page_of_a_stop(t):
+    """Its file goes with the server that serves it: while a server of the program before goes on,
+    another Weir may put its own there, which stays."""
+    address = t.unix()
+    t.o.on("/tunnel", echo_tunnel)
+    w = start(t, admin={"address": address}, upgrade_drain="600s", drain="600s")
+    c = tunnel(w)
+    assert upgrade(t, w)[0] == 0
+    w.terminate()
+    path = address.replace("unix:", "")
+    await_true("the file is gone", lambda: not os.path.exists(path))
+    assert w.process.poll() is None, "it waits for the tunnel"
+    with open(path, "w"):
+        pass
+    c.close()
+    assert w.wait() == 0
+    assert os.path.exists(path), "the file of another was removed"
+
+
 def test_a_reload_changes_what_a_stop_may_take(t):
     """The supervisor, which ends who takes longer, knows of it."""
     w = start(t, drain="1s")

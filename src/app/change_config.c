@@ -187,12 +187,16 @@ static void tell_config(struct server *s, enum origin o, const char *who,
     text_fini(&json);
 }
 
-/* What the new configuration says in vain, this time or since an earlier load. At the first one old
- * is what the server began with. */
+/* What the new configuration says in vain, this time or since an earlier load. What C code made has
+ * no text: then old alone is known. */
 static void warn_restart(struct server *s, const struct config *old)
 {
-    if (!s->began && old->text.p)
-        s->began = conf_load_settings(old->text, s->plan->source.path, &feature_registry);
+    size_t n;
+    char *text =
+        s->began || !old->text.p ? NULL : channel_memfd_text(s->start->began, SIZE_MAX, &n);
+    if (text)
+        s->began = conf_load_settings(str_of(text, n), s->plan->source.path, &feature_registry);
+    mem_free(text);
     const struct conf_file *began = s->began ? s->began->file : old->loaded->file;
     char *fields = conf_restart_needed(began, s->config.loaded->file, &feature_registry);
     if (fields)

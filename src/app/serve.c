@@ -66,6 +66,7 @@ static int follow(const struct serve_options *o, const json_t *facts)
     struct server_start start = {
         .channel = handover_fd_of(facts, "channel"),
         .config = handover_fd_of(facts, "config"),
+        .began = handover_fd_of(facts, "config"),
         .state = handover_fd_of(facts, "state"),
         .generation = (uint32_t) json_integer_value(json_object_get(facts, "generation")),
         .follows = true,

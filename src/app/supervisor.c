@@ -134,6 +134,7 @@ static void be_server(struct supervisor *s, int channel)
     supervisor_forget(s);
     struct server_start start = {.channel = channel,
                                  .config = s->config,
+                                 .began = s->plan->config,
                                  .state = -1,
                                  .sockets = &s->sockets,
                                  .generation = s->generation};
@@ -388,7 +389,7 @@ static void server_says(struct supervisor *s, const struct channel_message *m, i
         if ((m->number & CHANNEL_GOOD) && fd >= 0) {
             int old = s->config;
             s->config = fd;
-            fd = old;
+            fd = old == s->plan->config ? -1 : old; /* a server after a crash is told of that one */
             s->drain = m->drain ? (m->drain - 1) * USEC_PER_MS : s->drain;
         }
         if (!(m->number & CHANNEL_ORDERED))
@@ -659,6 +660,8 @@ int supervisor_run(const struct supervisor_plan *plan)
     supervisor_forget(&s);
     if (s.config >= 0)
         close(s.config);
+    if (plan->config >= 0 && plan->config != s.config)
+        close(plan->config);
     mem_free(s.path);
     return s.status;
 }

@@ -12,6 +12,7 @@
 struct server_start {
     int channel;             /* to the supervisor */
     int config;              /* memfd: the text of the last good configuration; -1: none */
+    int began;               /* memfd: that of the start, some of which stays; -1: none */
     struct sockets *sockets; /* inherited; the server takes the descriptors */
     uint32_t generation;     /* 0 for the first server, one more for each that follows */
     int state;               /* memfd: what the server before has changed at run time; -1: none */

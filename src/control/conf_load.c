@@ -159,16 +159,23 @@ static struct conf_loaded *load_text(struct str text, const char *name,
     return NULL;
 }
 
+/* For mem_free. NULL: *errors. */
+static char *read_bytes(const char *path, size_t *n, char **errors)
+{
+    char *why = NULL, *bytes = file_read(path, CONF_TEXT_MAX, n, &why);
+    if (!bytes)
+        *errors = mem_printf("%s\n", why ? why : path);
+    mem_free(why);
+    return bytes;
+}
+
 static struct conf_loaded *load_file(const char *path, const struct feature_set *features,
                                      bool untested, char **errors)
 {
     size_t n;
-    char *why = NULL, *bytes = file_read(path, CONF_TEXT_MAX, &n, &why);
-    if (!bytes) {
-        *errors = mem_printf("%s\n", why ? why : path);
-        mem_free(why);
+    char *bytes = read_bytes(path, &n, errors);
+    if (!bytes)
         return NULL;
-    }
     struct conf_loaded *l = load_text(str_of(bytes, n), path, features, untested, errors);
     mem_free(bytes);
     return l;
@@ -226,12 +233,9 @@ struct conf_loaded *conf_load_admin(const char *path, const struct feature_set *
                                     char **errors)
 {
     size_t n;
-    char *why = NULL, *bytes = file_read(path, CONF_TEXT_MAX, &n, &why);
-    if (!bytes) {
-        *errors = mem_printf("%s\n", why ? why : path);
-        mem_free(why);
+    char *bytes = read_bytes(path, &n, errors);
+    if (!bytes)
         return NULL;
-    }
     struct conf_loaded *l = load_members(str_of(bytes, n), path, features, is_admin, errors);
     mem_free(bytes);
     return l;

@@ -272,6 +272,14 @@ def test_restart_needed(t):
     load(4, "workers, listeners[].backlog", workers=2, **backlog)
     load(5, "listeners[].backlog", workers=1, **backlog)
     load(6, "", listeners=[{"address": address, "backlog": 100}])
+    # A server that is started after a crash is told of the start, too.
+    load(7, "workers", workers=2)
+    old = w.server_pid()
+    os.kill(old, signal.SIGKILL)
+    await_true("another server", lambda: w.children() and w.server_pid() != old)
+    await_true("it serves", lambda: w.get("/gen").body == b"gen 7")
+    load(8, "workers", workers=2)
+    load(9, "", workers=1)
 
 
 def test_tunnel_survives(t):

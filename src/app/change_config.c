@@ -208,9 +208,10 @@ static void warn_restart(struct server *s, const struct config *old)
 
 /* The supervisor has the text before any client can see its effect: a crash right after does not
  * bring the old one back. */
-static void hand_over_text(struct server *s, const struct config *c)
+static void hand_over_text(struct server *s, const struct config *c, bool loaded)
 {
-    struct channel_message m = channel_make(CHANNEL_RELOADED, CHANNEL_GOOD, STR(""));
+    uint32_t what = CHANNEL_GOOD | (loaded ? CHANNEL_LOADED : 0);
+    struct channel_message m = channel_make(CHANNEL_RELOADED, what, STR(""));
     int text = config_text_fd(c);
     m.drain = (uint32_t) (c->loaded->file->proxy.drain / USEC_PER_MS) + 1;
     (void) channel_send(s->start->channel, &m, text);
@@ -296,9 +297,9 @@ static void swap(struct server *s, struct config *c, struct snapshot *made, enum
     struct arena a;
     struct change_list l;
     struct config old = s->config;
-    bool stale = s->stale;
+    bool stale = s->stale, loaded = !who[0]; /* else it is one change */
     s->config = (struct config){0};
-    hand_over_text(s, c);
+    hand_over_text(s, c, loaded);
     out->warnings = put_to_use(s, c, made);
     server_hand_on_new(s);
     answer_order(s, o);
@@ -306,7 +307,7 @@ static void swap(struct server *s, struct config *c, struct snapshot *made, enum
     if (stale)
         catch_up(s, &old);
     compare(&old, &s->config, &a, &l, out); /* names in l lie in both */
-    if (!who[0]) /* a load: single changes are of nothing that the start decides */
+    if (loaded) /* single changes are of nothing that the start decides */
         warn_restart(s, &old);
     s->page.figures.reloads += o != ORIGIN_API;
     out->good = true;

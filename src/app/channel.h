@@ -38,6 +38,7 @@ enum channel_kind {
 /* Bits of the number of CHANNEL_RELOADED. */
 #define CHANNEL_GOOD 1u    /* a new configuration is about to be used */
 #define CHANNEL_ORDERED 2u /* it answers CHANNEL_RELOAD, which is over, whatever came of it */
+#define CHANNEL_LOADED 4u  /* as a whole, not with one change of the admin API */
 
 #define CHANNEL_TEXT 256
 #define CHANNEL_SOCKETS 1024u /* of one address: one a worker */

@@ -368,6 +368,15 @@ static void open_for_server(struct supervisor *s, const struct channel_message *
     }
 }
 
+/* A configuration is in use, whoever asked for it: none was refused since. */
+static void take_load(struct supervisor *s)
+{
+    s->taken = true;
+    if (s->refused && !s->reloading && !s->reload_due)
+        notify_status("serving");
+    s->refused = false;
+}
+
 static void server_says(struct supervisor *s, const struct channel_message *m, int fd)
 {
     struct socket_row *row;
@@ -385,7 +394,8 @@ static void server_says(struct supervisor *s, const struct channel_message *m, i
             notify_ready("serving");
         break;
     case CHANNEL_RELOADED:
-        s->taken = s->taken || (m->number & CHANNEL_GOOD);
+        if (m->number & CHANNEL_LOADED)
+            take_load(s);
         if ((m->number & CHANNEL_GOOD) && fd >= 0) {
             int old = s->config;
             s->config = fd;
@@ -395,6 +405,7 @@ static void server_says(struct supervisor *s, const struct channel_message *m, i
         if (!(m->number & CHANNEL_ORDERED))
             break;
         s->reloading = false;
+        s->refused = !s->taken;
         if (!s->reload_due)
             notify_ready(s->taken ? "serving"
                                   : "serving; the last reload was refused, see the log");

@@ -60,7 +60,8 @@ struct supervisor {
     bool stopping;
     bool reload_due; /* asked for while no server ran, or one was under way */
     bool reloading;  /* the server was told, and has not answered */
-    bool taken;      /* since it was told, it said that a configuration is in use */
+    bool taken;      /* since it was told, it said that a configuration was loaded */
+    bool refused;    /* the last order to reload was, and none was loaded since */
     bool over;
     bool child; /* this is the server's process, done */
     int status; /* exit status */

@@ -101,6 +101,9 @@ def test_warnings_where_one_asks(t):
     with client.Client(w.admin) as c:
         r = c.ask("POST", "/v1/reload", host="weir")
     assert r.status == 200 and b'"warnings":[]' in r.body, r
+    code, _, err = t.run("route", "rm", "six", *asked)  # is no reload
+    assert code == 0, err
+    assert w.metrics().value("weir_config_reloads_total", result="taken") == 3
 
 
 def reload(t, **top):

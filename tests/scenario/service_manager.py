@@ -45,7 +45,8 @@ def config(t, **more):
 
 def test_notify(t):
     manager = Manager(t)
-    w = t.start(config(t), env={"NOTIFY_SOCKET": manager.path})
+    admin = t.unix()
+    w = t.start(config(t, admin={"address": admin}), env={"NOTIFY_SOCKET": manager.path})
     ready = manager.next()
     assert ready["READY"] == "1" and int(ready["MAINPID"]) == w.pid, ready
 
@@ -58,12 +59,20 @@ def test_notify(t):
     again = manager.next()
     assert again["READY"] == "1" and again["STATUS"] == "serving", again
 
+    with open(w.config_path) as f:
+        good = f.read()
     w.write("nonsense: [")
     os.kill(w.pid, signal.SIGHUP)
     assert manager.next()["RELOADING"] == "1"
     refused = manager.next()
     assert refused["READY"] == "1", "a refused reload is over, too"
     assert refused["STATUS"] == "serving; the last reload was refused, see the log", refused
+    route = json.dumps({"name": "one", "match": "/one", "reply": {"body": "x"}})
+    assert t.run("route", "add", route, "--admin", admin)[0] == 0  # no load: it stays so
+    w.write(good)
+    code, _, said = t.run("reload", "--keep", "--admin", admin)
+    assert code == 0, said
+    assert manager.next() == {"STATUS": "serving"}
 
     os.kill(w.server_pid(), signal.SIGKILL)
     assert "restarting" in manager.next()["STATUS"]

@@ -309,7 +309,7 @@ static void swap(struct server *s, struct config *c, struct snapshot *made, enum
     compare(&old, &s->config, &a, &l, out); /* names in l lie in both */
     if (loaded) /* single changes are of nothing that the start decides */
         warn_restart(s, &old);
-    s->page.figures.reloads += o != ORIGIN_API;
+    s->page.figures.reloads += loaded;
     out->good = true;
     out->generation = made->generation;
     record(s, o, who);

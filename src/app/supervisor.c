@@ -350,7 +350,7 @@ static void open_for_server(struct supervisor *s, const struct channel_message *
 {
     struct str address = str_c(ask->text);
     struct socket_wish wish = {address, ask->number, (int) ask->backlog, ask->mode};
-    const char *why = "stopping";
+    const char *why = "Weir is being stopped and opens no address any more";
     struct socket_row *row = s->stopping ? NULL : sockets_find(&s->sockets, address);
     if (ask->number == 0 || ask->number > CHANNEL_SOCKETS || count(&s->sockets) >= ADDRESSES_MOST)
         why = "that many sockets are not opened";

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """SIGTERM: no new connections, running exchanges end, Connection: close, exit 0 within a limit."""
 
+import json
 import os
 import threading
 
@@ -73,6 +74,11 @@ def test_admin_page_meanwhile(t):
         r = w.admin_get("/healthz")
         assert r.status == 503 and r.body == b"draining\n", (address, r)
         assert b'"state":"draining"' in w.admin_get("/status").body, address
+        if address.startswith("unix:"):  # by TCP a token is needed
+            with open(w.config_path, "w") as f:
+                json.dump(w.with_config(listeners=[t.address()]), f)
+            code, _, said = t.run("reload", "--admin", address)
+            assert code == 1 and "Weir is being stopped and opens no address" in said, said
         gate.set()
         assert c.response().body == b"held"
         assert w.wait() == 0

@@ -243,8 +243,9 @@ struct str api_param(struct api_call *c, const char *name)
 {
     struct str value = STR("");
     struct str query = c->x->in->query;
-    if (c->x->in->has_query)
-        (void) query_param(&query, str_c(name), &c->x->arena, &value);
+    char *room = query.n ? arena_alloc(&c->x->arena, query.n) : NULL;
+    if (room)
+        (void) query_param(&query, str_c(name), room, &value);
     return value;
 }
 

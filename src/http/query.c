@@ -206,7 +206,7 @@ static bool form_equals(struct str text, struct str name)
     return i == name.n;
 }
 
-bool query_param(struct str *query, struct str name, struct arena *a, struct str *value)
+bool query_param(struct str *query, struct str name, char *room, struct str *value)
 {
     struct str pair;
     while (next_pair(query, &pair)) {
@@ -214,17 +214,14 @@ bool query_param(struct str *query, struct str name, struct arena *a, struct str
         if (!form_equals(key, name) || (pair.n && memchr(pair.p, ';', pair.n)))
             continue;
         struct str raw = str_sub(pair, key.n + 1, pair.n);
-        char *text = arena_alloc(a, raw.n + 1);
-        if (!text)
-            return false;
-        const char *p = raw.n ? raw.p : text, *end = p + raw.n;
+        const char *p = raw.n ? raw.p : "", *end = p + raw.n;
         size_t n = 0;
         int v = 0;
         while (p < end && (v = form_byte(&p, end)) >= 0)
-            text[n++] = (char) v;
+            room[n++] = (char) v;
         if (v < 0)
             continue;
-        *value = str_of(text, n);
+        *value = str_of(room, n);
         return true;
     }
     return false;

@@ -43,8 +43,9 @@ struct str query_clean(struct str query, struct arena *a);
 struct str path_join(struct str base, struct str path, struct arena *a);
 /* a & b with one '&' when both are there. */
 struct str query_join(struct str a, struct str b, struct arena *arena);
-/* Value of the next parameter of that name, percent-decoded into a; *query is moved behind it.
- * Pairs that query_clean drops are passed over. False when there is none. */
-bool query_param(struct str *query, struct str name, struct arena *a, struct str *value);
+/* Value of the next parameter of that name, percent-decoded into room, which has query->n bytes and
+ * may serve all calls, for a client may give thousands; *query is moved behind it. Pairs that
+ * query_clean drops are passed over. False when there is none. */
+bool query_param(struct str *query, struct str name, char *room, struct str *value);
 
 #endif

@@ -178,7 +178,9 @@ static bool header_holds(const struct condition *c, struct walk *w)
 static bool query_holds(const struct condition *c, struct walk *w)
 {
     struct str rest = w->head->query, value;
-    while (w->fault == FAULT_OK && query_param(&rest, c->name, w->run.arena, &value)) {
+    if (!w->room && rest.n && !(w->room = arena_alloc(w->run.arena, rest.n)))
+        w->fault = FAULT_MEMORY;
+    while (w->fault == FAULT_OK && query_param(&rest, c->name, w->room, &value)) {
         if (value_holds(c, value, w))
             return true;
     }

@@ -160,6 +160,7 @@ struct walk {
     enum fault fault;    /* FAULT_OK, or why the walk had to stop */
     bool method_refused; /* a rule failed only by its method */
     bool collect;        /* collect those methods in allow */
+    char *room;          /* for one decoded parameter of the query; NULL: not needed yet */
     /* What answers, when a route is found: the first rule of a group, or, when not 0, a rule. */
     uint32_t group, chosen;
     struct str *allow;

@@ -109,6 +109,16 @@ def test_largest_limits(t):
     assert len(t.o.await_seen("/many")[-1].fields.all("x-77")) == 1
 
 
+def test_many_parameters_of_one_name(t):
+    """What routes ask of each of thousands of parameters takes no memory of its own."""
+    routes = [{"name": "r%d" % i, "match": {"path": "/*", "query": {"v": "v%d" % i}},
+               "reply": {"body": "no"}} for i in range(400)]
+    w = t.start({"routes": [*routes, {"name": "last", "match": "/*", "reply": {"body": "last"}}]})
+    for query, body in (("v&" * 4000, b"last"), ("v&" * 4000 + "v=%7637", b"no")):
+        r = w.get("/?" + query)
+        assert r.status == 200 and r.body == body, r
+
+
 def test_max_connections_of_a_listener(t):
     """The limit is exact over all workers; one more is told so or closed; then it is free again."""
     w = t.simple(listeners=[{"address": t.address(), "max_connections": 5}], workers=2)

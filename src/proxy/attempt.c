@@ -168,13 +168,16 @@ static struct str upstream_host(const struct exchange *x, const struct attempt *
     return u->host.n ? u->host : a->endpoint->address;
 }
 
-/* The milliseconds that are left of the whole, for the endpoint to know. */
+/* The milliseconds that are left of the whole, for the endpoint to know; where there is no such
+ * limit no client may say it. */
 static __attribute__((noinline)) enum fault tell_deadline(struct exchange *x)
 {
     const struct settings_conf *c = x->plan->settings;
     usec_t gone = x->now - x->started;
-    if (c->timeouts.exchange <= gone)
+    if (c->timeouts.exchange <= gone) {
+        fields_remove_alias(&x->out->fields, c->retry.deadline_header);
         return FAULT_OK;
+    }
     unsigned long long left = (c->timeouts.exchange - gone) / USEC_PER_MS;
     struct str text = arena_printf(&x->arena, "%llu", left);
     return text.p && fields_own(&x->out->fields, c->retry.deadline_header, text) ? FAULT_OK

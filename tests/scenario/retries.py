@@ -214,6 +214,10 @@ def test_deadline_is_passed_on(t):
 
 def test_deadline_is_ours_alone(t):
     """No client says how much time is left, however it spells the name."""
+    origins, w = start(t, 1, {"deadline_header": "X-Time-Left"})
+    w.get("/no-end", [("X-Time-Left", "999999"), ("x_time-left", "999999")])
+    q = origins[0].await_seen("/no-end")[0]
+    assert not any(n.lower().replace("_", "-") == "x-time-left" for n, _ in q.fields), q
     origins, w = start(t, 1, {"deadline_header": "X-Time-Left"}, timeouts={"exchange": "30s"})
     w.get("/left", [("X-Time-Left", "999999"), ("x_time-left", "999999")])
     names = [(n, v) for n, v in origins[0].await_seen("/left")[0].fields

@@ -146,6 +146,18 @@ static void look_at_files(struct timer *t)
     timer_set(e->loop, t, now + LOOK_PAUSE);
 }
 
+/* Routes have ended, or others have come that need their places in the figures by route. */
+static void free_places(struct engine *e)
+{
+    size_t all = e->n_workers + 1;
+    struct stats **stats = mem_new(all * sizeof(*stats));
+    for (size_t i = 0; i < all; i++)
+        stats[i] = e->workers[i].stats;
+    if (e->used)
+        stats_forget(&e->names, stats, all, e->used);
+    mem_free(stats);
+}
+
 static void every_second(struct timer *t)
 {
     struct engine *e = list_entry(t, struct engine, second);
@@ -156,6 +168,7 @@ static void every_second(struct timer *t)
         mem_trim();
     e->trim = false;
     engine_look_at_states(e);
+    free_places(e);
     timer_set(e->loop, t, loop_now(e->loop) + USEC_PER_SEC);
 }
 
@@ -261,18 +274,6 @@ struct release_post {
     struct post post; /* first */
     struct snapshot *snapshot;
 };
-
-/* Routes have ended: others may need their places in the figures by route. */
-static void free_places(struct engine *e)
-{
-    size_t all = e->n_workers + 1;
-    struct stats **stats = mem_new(all * sizeof(*stats));
-    for (size_t i = 0; i < all; i++)
-        stats[i] = e->workers[i].stats;
-    if (e->used)
-        stats_forget(&e->names, stats, all, e->used);
-    mem_free(stats);
-}
 
 static void free_here(struct post *p)
 {

@@ -92,6 +92,15 @@ static void make_tags(struct route_names *names)
         atomic_store_explicit(&names->tags[i], bits[i], memory_order_relaxed);
 }
 
+/* A route that found no place may have one on its next request. Under lock. */
+static void ask_again(void *arg, struct route *r)
+{
+    (void) arg;
+    uint16_t none = ROUTE_OTHER;
+    (void) atomic_compare_exchange_strong_explicit(&r->index, &none, ROUTE_UNUSED,
+                                                   memory_order_relaxed, memory_order_relaxed);
+}
+
 void stats_forget(struct route_names *names, struct stats *const *all, size_t n,
                   const struct snapshot *s)
 {
@@ -113,6 +122,7 @@ void stats_forget(struct route_names *names, struct stats *const *all, size_t n,
     if (names->n < ROUTE_OTHER) {
         atomic_store_explicit(&names->full, false, memory_order_release);
         make_tags(names);
+        snapshot_each(s, ask_again, NULL);
     }
     pthread_mutex_unlock(&names->lock);
 }

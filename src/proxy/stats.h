@@ -89,7 +89,7 @@ struct stats *stats_new(struct route_names *names);
 /* Frees, the figures of routes too; nobody reads any more. */
 void stats_free(struct stats *s);
 /* When all numbers are given: frees those of names that neither a route nor s has any more, with
- * their figures in the n structs. The thread that reads these. */
+ * their figures in the n structs, for routes of s that have none. The thread that reads these. */
 void stats_forget(struct route_names *names, struct stats *const *all, size_t n,
                   const struct snapshot *s);
 /* Makes the figures of r on this worker, which had none, and numbers r when this is its first

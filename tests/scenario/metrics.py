@@ -203,6 +203,43 @@ def test_places_of_routes_that_went(t):
     await_true("counted anew", lambda: count("c007") == before + 1 and count("stays") == 3)
 
 
+def test_places_when_they_are_short(t):
+    """It does not matter when the routes went that had the places, nor that a route which stays
+    found none before: within a second there is one."""
+    if t.variant == "onebyte":
+        return
+
+    def routes(*names):
+        return [{"name": n, "match": {"path": "/" + n}, "reply": {"body": n}} for n in names]
+
+    def ask(*names):
+        with w.client() as c:
+            for n in names:
+                assert c.get("/" + n).text == n
+
+    def names():
+        return {dict(labels)["route"] for name, labels in w.metrics()
+                if name == "weir_requests_total"}
+
+    def await_places(*wanted):
+        await_true("places", lambda: (ask(*wanted), names().issuperset(wanted))[1])
+    a, b = (["%s%03d" % (x, i) for i in range(600)] for x in "ab")
+    w = t.start({"routes": routes(*a), "admin": {"address": t.unix()}})
+    ask(*a)
+    w.reload(w.with_config(routes=routes(*b)), probe=lambda: w.get("/b001").status == 200)
+    ask(*b)
+    await_places(*b)
+    assert "a000" not in names()
+
+    c = ["c%03d" % i for i in range(399)]
+    w.reload(w.with_config(routes=routes(*b, *c, "late")),
+             probe=lambda: w.get("/c000").status == 200)
+    ask(*c, "late")
+    assert names() - {"_none"} == {"_other", *b, *c}
+    w.reload(w.with_config(routes=routes(*b, "late")), probe=lambda: w.get("/c000").status == 404)
+    await_places("late")
+
+
 def test_only_used_routes_count(t):
     """The last routes of many have series of their own when few were asked; over a reload too."""
     n = 1500

@@ -313,12 +313,46 @@ static void for_fetch_resume(void **state)
     weir_proxy_free(p);
 }
 
+/* ---- bodies -------------------------------------------------------------------------------- */
+
+static weir_result asks_and_leaves_it(void *arg, weir_exchange *x, const weir_head *in)
+{
+    char byte;
+    size_t got;
+    (void) arg, (void) in;
+    if (weir_read_body(x, &byte, 1, &got) != WEIR_WAIT)
+        return WEIR_FAIL;
+    return weir_reply(x, 200, NULL, "done", 4);
+}
+
+/* A client that was told to send its body owes it: it is read, and the next request behind it. */
+static void who_is_invited_owes_its_body(void **state)
+{
+    (void) state;
+    weir_mux *mux = weir_mux_new();
+    weir_mux_func(mux, "/", asks_and_leaves_it, NULL);
+    weir *w = serving_alone(mux);
+    int fd = dial(weir_port(w, LOCAL));
+    say(fd, "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+    char head[13] = "";
+    assert_int_equal(recv(fd, head, 12, MSG_WAITALL), 12);
+    assert_string_equal(head, "HTTP/1.1 100");
+    say(fd, "hello");
+    say(fd, "GET /other HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    char *got = hear(fd);
+    if (!strstr(got, "done") || !strstr(got, "other: GET"))
+        fail_msg("%s", got);
+    mem_free(got);
+    weir_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(for_its_ticket),
         cmocka_unit_test(not_for_others),
         cmocka_unit_test(for_fetch_resume),
+        cmocka_unit_test(who_is_invited_owes_its_body),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -99,7 +99,7 @@ struct exchange {
     uint32_t n_attempts;
     uint8_t retry_refused;                   /* enum retry_refused */
     uint32_t interims;                       /* 1xx answers seen */
-    uint32_t continues;                      /* of these 100: the client may send its body */
+    uint32_t continues;                      /* 100 sent, theirs or ours: the body may come */
     struct pump request;                     /* client -> upstream */
     struct pump response_pump;               /* upstream -> client */
     struct reply reply;                      /* filled before STEP_REPLY */

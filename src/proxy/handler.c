@@ -11,6 +11,7 @@ static bool invite(struct exchange *x, bool *invited)
     *invited = true;
     struct head go = {.status = 100, .reason = STR("Continue"), .major = 1, .minor = 1};
     fields_init(&go.fields, &x->arena);
+    x->continues++;
     return x->client->ops->write_interim(x->client, &go) == FAULT_OK;
 }
 

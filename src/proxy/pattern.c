@@ -128,11 +128,12 @@ static bool run_begin(struct pattern_run *run)
 }
 
 /* Steps that p may take from each place of a subject of n bytes. */
-static uint32_t steps(const struct pattern *p, size_t n)
+static uint32_t steps(const struct pattern *p, size_t n, uint32_t turn)
 {
     size_t each = PATTERN_STEPS_ALL / (n + 1);
     if (p->anchored || each > PATTERN_STEPS)
-        return PATTERN_STEPS;
+        each = PATTERN_STEPS;
+    each /= turn ? turn : 1;
     return each < PATTERN_STEPS_LEAST ? PATTERN_STEPS_LEAST : (uint32_t) each;
 }
 
@@ -142,7 +143,7 @@ enum fault pattern_match(const struct pattern *p, struct str subject, struct pat
     *yes = false;
     if (!run->found && !run_begin(run))
         return FAULT_MEMORY;
-    pcre2_set_match_limit(run->limits, steps(p, subject.n));
+    pcre2_set_match_limit(run->limits, steps(p, subject.n, run->turn));
     PCRE2_SPTR at = (PCRE2_SPTR) (subject.p ? subject.p : "");
     int got = pcre2_match(p->code, at, subject.n, 0, 0, run->found, run->limits);
     if (got == PCRE2_ERROR_JIT_STACKLIMIT)

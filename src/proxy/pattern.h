@@ -28,6 +28,9 @@ struct pattern_run {
     void *memory; /* pcre2_general_context; NULL before the first match */
     void *found;  /* pcre2_match_data */
     void *limits; /* pcre2_match_context */
+    /* The next subject is that one of several which one client sends for the same question: the
+     * later, the fewer steps it gets (PATTERN_STEPS_LEAST at least). 0, 1: it is alone. */
+    uint32_t turn;
 };
 
 /* Compiles text; anchored: must match from the subject's first byte (not to its last). A '$'

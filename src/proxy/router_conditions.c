@@ -180,11 +180,14 @@ static bool query_holds(const struct condition *c, struct walk *w)
     struct str rest = w->head->query, value;
     if (!w->room && rest.n && !(w->room = arena_alloc(w->run.arena, rest.n)))
         w->fault = FAULT_MEMORY;
-    while (w->fault == FAULT_OK && query_param(&rest, c->name, w->room, &value)) {
-        if (value_holds(c, value, w))
-            return true;
+    bool yes = false;
+    w->run.turn = 0;
+    while (!yes && w->fault == FAULT_OK && query_param(&rest, c->name, w->room, &value)) {
+        w->run.turn++;
+        yes = value_holds(c, value, w);
     }
-    return false;
+    w->run.turn = 0;
+    return yes;
 }
 
 /* The TLS connection is one that c asks for. */

@@ -157,12 +157,11 @@ struct walk {
     const struct router *router;
     const struct head *head;
     struct pattern_run run;
-    enum fault fault;    /* FAULT_OK, or why the walk had to stop */
-    bool method_refused; /* a rule failed only by its method */
-    bool collect;        /* collect those methods in allow */
-    char *room;          /* for one decoded parameter of the query; NULL: not needed yet */
-    /* What answers, when a route is found: the first rule of a group, or, when not 0, a rule. */
-    uint32_t group, chosen;
+    enum fault fault;       /* FAULT_OK, or why the walk had to stop */
+    bool method_refused;    /* a rule failed only by its method */
+    bool collect;           /* those methods in allow */
+    char *room;             /* for one decoded parameter of the query; NULL: not needed yet */
+    uint32_t group, chosen; /* what answers: the first rule of a group, or, when not 0, a rule */
     struct str *allow;
     uint32_t n_allow, cap_allow;
 };

@@ -93,6 +93,17 @@ def test_regex_match_limit(t):
     assert w.get("/fine").status == 200
 
 
+def test_match_limit_of_many_parameters(t):
+    """Parameters of one name have one limit together: thousands of bad ones take no longer."""
+    w = named(t, [{"match": {"path": "/*", "query": {"v": "~^(a+)+$"}}, "reply": {"body": "q"}},
+                  {"name": "plain", "match": "/*", "reply": {"body": "plain"}}])
+    bad = "v=" + "a" * 12 + "X"
+    assert w.get("/?" + bad).text == "plain"
+    assert w.get("/?" + "v=X&" * 1500 + "v=aa").text == "q"
+    r = w.get("/?" + "&".join([bad] * 500))
+    assert r.status == 500 and r.code == "match_limit", r
+
+
 def test_methods(t):
     w = named(t, [reply("read", path="/x", methods=["GET"]),
                   reply("write", path="/x", methods=["POST", "PUT"])])

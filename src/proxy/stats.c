@@ -92,7 +92,7 @@ static void make_tags(struct route_names *names)
         atomic_store_explicit(&names->tags[i], bits[i], memory_order_relaxed);
 }
 
-/* A route that found no place may have one on its next request. Under lock. */
+/* A route that found no place may have one on its next request. */
 static void ask_again(void *arg, struct route *r)
 {
     (void) arg;
@@ -119,12 +119,14 @@ void stats_forget(struct route_names *names, struct stats *const *all, size_t n,
         *place = (struct route_place){0};
         names->n--;
     }
-    if (names->n < ROUTE_OTHER) {
+    bool room = names->n < ROUTE_OTHER;
+    if (room) {
         atomic_store_explicit(&names->full, false, memory_order_release);
         make_tags(names);
-        snapshot_each(s, ask_again, NULL);
     }
     pthread_mutex_unlock(&names->lock);
+    if (room) /* not under the lock: workers would wait while many are looked at */
+        snapshot_each(s, ask_again, NULL);
 }
 
 struct stats *stats_new(struct route_names *names)

@@ -145,8 +145,8 @@ enum fault framing_request(struct head *h)
 }
 
 /* Whether the status and the method leave no room for a body, whatever the fields say
- * (RFC 9112 6.3, rules 1 and 2); announced: they say that there is one. */
-static bool bodyless(struct head *h, uint8_t request_method, bool announced)
+ * (RFC 9112 6.3, rules 1 and 2). */
+static bool bodyless(struct head *h, uint8_t request_method)
 {
     if (h->status == 101 || (request_method == METHOD_CONNECT && h->status / 100 == 2)) {
         h->body = BODY_TUNNEL;
@@ -155,7 +155,9 @@ static bool bodyless(struct head *h, uint8_t request_method, bool announced)
         return false;
     }
     /* Who announces content of a 204 may well send it, later than anybody looks. */
-    if (h->status == 204 && request_method != METHOD_HEAD && announced)
+    if (h->status == 204 && request_method != METHOD_HEAD &&
+        (fields_has(&h->fields, FIELD_TRANSFER_ENCODING) ||
+         (h->declared != LENGTH_NONE && h->declared > 0)))
         h->keep_alive = false;
     /* There the framing fields mean nothing, and are not sent on (RFC 9110 8.6, 9.3.6). */
     if (h->status != 304 &&
@@ -179,7 +181,7 @@ enum fault framing_response(struct head *h, uint8_t request_method)
         return FAULT_UP_FRAMING;
     if (fields_has(&h->fields, FIELD_CONTENT_LENGTH) && !one_length(&h->fields, &h->declared))
         return FAULT_UP_FRAMING;
-    if (bodyless(h, request_method, coded || (h->declared != LENGTH_NONE && h->declared > 0)))
+    if (bodyless(h, request_method))
         return FAULT_OK;
     if (coded) {
         h->body = BODY_CHUNKED;

@@ -315,7 +315,8 @@ void attempt_end(struct attempt *a, bool keep, enum fault f)
     a->step = ATTEMPT_DONE;
     if (a->fault == FAULT_OK)
         a->fault = f;
-    a->unproven = a->kept && !(a->http2 && a->link && h2_link_proven(a->link));
+    a->unproven =
+        a->fault != FAULT_OK && a->kept && !(a->http2 && a->link && h2_link_proven(a->link));
     pool_cancel(&a->wait);
     counter_sub(a->in_progress, 1);
     if (a->counted_retry)

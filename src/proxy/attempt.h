@@ -26,7 +26,7 @@ struct attempt {
     uint8_t step;              /* enum attempt_step */
     bool reused;               /* its link had served before */
     bool kept;                 /* the same, or min_idle had opened it ahead */
-    bool unproven;             /* kept, and may have been dead when it was lent */
+    bool unproven;             /* it failed, was kept, and may have been dead when it was lent */
     bool http2;                /* its link speaks HTTP/2 */
     bool sent;                 /* at least one byte of the request was given to the kernel */
     bool ended;                /* attempt_end has run */

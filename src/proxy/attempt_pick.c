@@ -208,7 +208,7 @@ enum blame attempt_blame(const struct attempt *a)
  * that was alive meanwhile, is another thing. */
 static enum blame blame_of(const struct attempt *a)
 {
-    return a->fault != FAULT_OK && a->unproven && stale(a) ? BLAME_NONE : attempt_blame(a);
+    return a->unproven && stale(a) ? BLAME_NONE : attempt_blame(a);
 }
 
 static struct attempt_result result_of(const struct attempt *a)

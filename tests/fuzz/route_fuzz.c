@@ -207,7 +207,7 @@ static struct head make_head(const struct sample *s, struct arena *a)
     struct head h = {.method = str_c(method_names[s->method]),
                      .host = str_c(s->host),
                      .path = str_c(s->path),
-                     .query = STR("p&q=2"),
+                     .query = s->query ? STR("p&q=2") : STR(""),
                      .has_query = s->query};
     h.method_id = (uint8_t) method_id(h.method);
     fields_init(&h.fields, a);

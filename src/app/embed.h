@@ -52,7 +52,6 @@ struct embed_slot {
     void (*finished)(void *arg, weir_exchange *x, const char *reason); /* NULL: nobody hears */
     void *finished_arg;
     bool rewritten;   /* by round_trip's side: x->out is made */
-    bool continued;   /* 100 was sent */
     bool awaits_body; /* weir_read_body said to wait */
     bool waits;       /* a callback answered that it waits, for the ticket alone */
 };

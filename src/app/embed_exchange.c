@@ -51,20 +51,16 @@ void weir_resume(weir_ticket *t)
 weir_result weir_read_body(weir_exchange *wx, void *to, size_t n, size_t *got)
 {
     struct exchange *x = exchange_in(wx);
-    struct embed_slot *slot = embed_slot_of(x);
     *got = 0;
     if (!x->plan->handler) /* it is the upstream's: what is taken here it would not get */
         return WEIR_FAIL;
     if (n == 0)
         return x->request_done ? WEIR_END : WEIR_PASS;
-    bool continued = slot->continued;
-    enum io io = handler_read(x, &continued, to, n, got);
-    slot->continued = continued;
-    switch (io) {
+    switch (handler_read(x, to, n, got)) {
     case IO_OK:
         return WEIR_PASS;
     case IO_AGAIN:
-        slot->awaits_body = true;
+        embed_slot_of(x)->awaits_body = true;
         return WEIR_WAIT;
     case IO_EOF:
         return *got ? WEIR_PASS : WEIR_END;

@@ -433,7 +433,7 @@ static enum hook read_body(struct api_call *c)
         return too_large(c);
     for (;;) {
         size_t got = 0;
-        enum io io = handler_read(c->x, &c->invited, text_room(&c->body, 16384), 16384, &got);
+        enum io io = handler_read(c->x, text_room(&c->body, 16384), 16384, &got);
         c->body.n += got;
         if (c->body.n > API_BODY_MAX)
             return too_large(c);

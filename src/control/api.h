@@ -36,7 +36,6 @@ struct api_call {
     struct text body;         /* as it comes */
     json_t *json;             /* of the body; NULL: there was none */
     void *state;              /* of the row's function between calls; see api_keep */
-    bool invited;
     struct api_about about;
     struct api_wait *wait; /* of a change that had to wait; NULL: none has */
 };

@@ -4,24 +4,23 @@
 
 #include "proxy/driver.h"
 
-static bool invite(struct exchange *x, bool *invited)
+static bool invite(struct exchange *x)
 {
-    if (*invited || !x->in->expect_continue || x->request.bytes || x->head_sent)
+    if (!exchange_unasked(x) || x->head_sent)
         return true; /* behind the answer's head an interim one would be part of its body */
-    *invited = true;
     struct head go = {.status = 100, .reason = STR("Continue"), .major = 1, .minor = 1};
     fields_init(&go.fields, &x->arena);
     x->continues++;
     return x->client->ops->write_interim(x->client, &go) == FAULT_OK;
 }
 
-enum io handler_read(struct exchange *x, bool *invited, void *to, size_t n, size_t *got)
+enum io handler_read(struct exchange *x, void *to, size_t n, size_t *got)
 {
     struct chain in = {0};
     *got = 0;
     if (x->request_done)
         return IO_EOF;
-    if (!invite(x, invited))
+    if (!invite(x))
         return IO_ERR;
     enum io io = x->client->ops->read_block(x->client, &in, n);
     *got = chain_peek(&in, to, n);

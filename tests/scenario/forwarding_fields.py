@@ -158,7 +158,9 @@ def test_request_id_of_refusals(t):
         w.await_access(lambda x: x.get("request_id") == "mine-%d" % i and x["status"] == status)
     for path, fields in (("/none", ()), ("/%zz", [("X-Request-ID", "of-what-was-not-read")])):
         made = w.get(path, fields).get("x-request-id")
-        assert re.fullmatch(r"[0-9a-f-]{36}", made), made
+        if made is None and t.variant == "doors":
+            continue  # without memory it has no name
+        assert made and re.fullmatch(r"[0-9a-f-]{36}", made), made
         w.await_access(lambda x: x.get("request_id") == made)
 
 

@@ -105,7 +105,7 @@ struct exchange {
     struct reply reply;                      /* filled before STEP_REPLY */
     enum fault fault;                        /* the first that decided the outcome; FAULT_OK */
     unsigned char *slots;                    /* per-exchange state of features, plan->slots_bytes */
-    struct block *in_block, *response_block; /* what the views of the first heads point into */
+    struct block *in_block, *response_block; /* what the first heads' views point into, or NULL */
 
     struct ip peer_ip;     /* of the connection (or of PROXY protocol); zeros on unix sockets */
     uint16_t peer_port;    /* 0 on unix sockets */

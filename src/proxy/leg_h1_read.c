@@ -12,6 +12,10 @@
 #define READ_MIN 4096u
 /* Read for a head alone: what comes with it is copied twice, where it could be spliced. */
 #define HEAD_APART 2048u
+/* With so much behind it a head has a body: it is copied, if it is not longer than this, and the
+ * block is free for another, still warm, as soon as that has left. */
+#define BODY_ALONG 4096u
+#define HEAD_COPIED 1024u
 
 static void unref_block(void *block)
 {
@@ -31,12 +35,16 @@ static size_t unread(const struct leg_h1 *h)
 }
 
 /* The message is complete: bytes behind it are the next one's (the client's leg of that will count
- * them). */
+ * them). Without any the block is done with. */
 static void message_done(struct leg_h1 *h)
 {
     h->reading = H1_DONE;
-    if (h->session)
+    if (!unread(h)) {
+        block_unref(h->in);
+        h->in = NULL;
+    } else if (h->session) {
         h->leg.bytes_in -= unread(h);
+    }
 }
 
 /* Goes on in fresh, into which what is unread is copied. */
@@ -166,7 +174,7 @@ static enum io head_done(struct leg_h1 *h, const struct head *head)
     return IO_OK;
 }
 
-/* Most heads come whole and are good: one pass is enough. The length; 0: look closer. */
+/* Most heads come whole, alone and are good: one pass is enough. The length; 0: look closer. */
 static size_t take_head(struct leg_h1 *h, struct head *head, struct str bytes)
 {
     struct exchange *x = h->leg.x;
@@ -190,6 +198,20 @@ static enum fault too_large(const struct leg_h1 *h)
     return h1_head_overflow(str_of(h->in->bytes + h->in_at, unread(h)), h->limits);
 }
 
+/* A head of n bytes at from was found: what it is parsed from. Its block is kept for it; but with a
+ * good deal of its body behind it, it is copied. */
+static struct str keep_head(struct leg_h1 *h, const char *from, size_t skip, size_t n)
+{
+    char *copy = NULL;
+    if (unread(h) > BODY_ALONG && n <= HEAD_COPIED)
+        copy = arena_alloc(&h->leg.x->arena, n);
+    if (copy) {
+        h->in_at += (uint32_t) (skip + n);
+        return str_of(memcpy(copy, from, n), n);
+    }
+    return pass_head(h, skip + n) == FAULT_OK ? str_of(from, n) : (struct str){0};
+}
+
 /* Finds the end of a head, or why there will be none. IO_AGAIN: more bytes are needed. */
 static __attribute__((noinline)) enum io find_head(struct leg_h1 *h, struct head *head)
 {
@@ -198,12 +220,15 @@ static __attribute__((noinline)) enum io find_head(struct leg_h1 *h, struct head
     size_t n = h1_head_end(from, unread(h), &h->scan, h->session ? &skip : NULL);
     if (n > h->limits->head || (!n && unread(h) > h->limits->head))
         return broken(h, too_large(h));
-    struct str text = str_of(from + skip, n ? n : unread(h) - skip);
-    enum fault f = FAULT_OK;
-    if (!n)
+    enum fault f = FAULT_MEMORY;
+    if (!n) {
+        struct str text = str_of(from + skip, unread(h) - skip);
         f = h->session ? h1_request_early(text) : h1_response_early(text);
-    else if ((f = pass_head(h, skip + n)) == FAULT_OK)
-        f = parse_head(h, head, text);
+    } else {
+        struct str text = keep_head(h, from + skip, skip, n);
+        if (text.n)
+            f = parse_head(h, head, text);
+    }
     if (f != FAULT_OK)
         return broken(h, f);
     return n ? head_done(h, head) : IO_AGAIN;
@@ -212,7 +237,9 @@ static __attribute__((noinline)) enum io find_head(struct leg_h1 *h, struct head
 /* Looks for a head in what is unread. IO_AGAIN: more bytes are needed. */
 static enum io next_head(struct leg_h1 *h, struct head *head)
 {
-    size_t n = h->scan ? 0 : take_head(h, head, str_of(h->in->bytes + h->in_at, unread(h)));
+    size_t n = 0;
+    if (!h->scan && unread(h) <= BODY_ALONG)
+        n = take_head(h, head, str_of(h->in->bytes + h->in_at, unread(h)));
     if (!n)
         return find_head(h, head);
     return pass_head(h, n) == FAULT_OK ? head_done(h, head) : broken(h, FAULT_MEMORY);

@@ -15,12 +15,14 @@
 #include "proxy/driver.h"
 #include "proxy/field_rule.h"
 #include "proxy/hop.h"
+#include "proxy/retry.h"
 
 #define READS_A_RUN 16 /* then the other exchanges get their turn */
 #define SPLICED_A_RUN PIPE_LARGE
 #define SPLICE_MIN 65536u /* smaller bodies are cheaper by copy */
 #define READ_LEAST 2048u  /* a share that is nearly used up is not taken byte by byte */
 #define NOT_WORTH 2048u   /* so few bytes of an ended message: credit before they have left */
+#define AT_ONCE 4096u     /* so many bytes leave before those that others read take their place */
 
 static enum pump_verdict end_message(struct pump *p, struct exchange *x);
 
@@ -399,6 +401,21 @@ static __attribute__((noinline)) enum pump_verdict run_splice(struct pump *p, st
     return splice_pause(p, x, PUMP_WAIT);
 }
 
+/* The end of a request with a body. One of a block leaves while the processor still has it at hand:
+ * at the end of the turn it would be fetched from further away. What may not be sent twice is then
+ * not kept. */
+static __attribute__((noinline)) enum pump_verdict end_request(struct pump *p, struct exchange *x)
+{
+    enum pump_verdict v = end_message(p, x);
+    struct leg *to = p->sink;
+    if (v != PUMP_DONE || !p->one_block || to->ops->queued(to) < AT_ONCE || !to->ops->flush)
+        return v;
+    to->ops->flush(to, false);
+    if (to->bytes_out && !retry_repeatable(x))
+        exchange_forget_body(x);
+    return v;
+}
+
 /* Moves blocks. PUMP_DONE: the state changed, look again. */
 static enum pump_verdict run_copy(struct pump *p, struct exchange *x)
 {
@@ -409,7 +426,7 @@ static enum pump_verdict run_copy(struct pump *p, struct exchange *x)
                 return v;
         }
         if (p->complete)
-            return end_message(p, x);
+            return p->direction == DIR_REQUEST ? end_request(p, x) : end_message(p, x);
         size_t room = room_now(p, x);
         if (!room)
             return PUMP_WAIT;

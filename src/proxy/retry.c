@@ -52,9 +52,9 @@ static bool class_retried(const struct retry_conf *c, const struct attempt *a)
     return a->fault == FAULT_OK; /* a status, which was looked up before */
 }
 
-/* May be sent again after the endpoint saw some of it. */
-static bool repeatable(const struct exchange *x, const struct retry_conf *c)
+bool retry_repeatable(const struct exchange *x)
 {
+    const struct retry_conf *c = &x->plan->settings->retry;
     if (method_idempotent(x->in->method_id) || c->any_method)
         return true;
     return c->idempotency_key && fields_get(&x->in->fields, STR("Idempotency-Key"));
@@ -90,10 +90,10 @@ static bool refuse(struct exchange *x, enum retry_refused why)
     return false;
 }
 
-static bool stale_link(const struct attempt *a, const struct retry_conf *c, bool unsent)
+static bool stale_link(const struct attempt *a, bool unsent)
 {
     return fault_row(a->fault)->retry == FAULT_RETRY_REUSED && a->kept && !a->wait.want_fresh &&
-           (unsent || repeatable(a->x, c));
+           (unsent || retry_repeatable(a->x));
 }
 
 /* Endpoints that were asked, and of them the last attempts counted once a try. */
@@ -147,7 +147,7 @@ bool retry_wanted(struct exchange *x, struct retry_plan *plan)
         return false;
     if (a->first_byte && a->fault != FAULT_OK)
         return false;
-    if (stale_link(a, c, unsent))
+    if (stale_link(a, unsent))
         return body_kept(x) || refuse(x, RETRY_REFUSED_BODY);
     if (unprocessed) {
         plan->pause = x->n_attempts > 1 ? backoff(c, x->n_attempts) : 0;
@@ -155,7 +155,7 @@ bool retry_wanted(struct exchange *x, struct retry_plan *plan)
     }
     if (n >= (uint32_t) c->tries || n >= u->n_endpoints || x->n_attempts >= ATTEMPTS_MAX)
         return false;
-    if (!class_retried(c, a) || (!unsent && !repeatable(x, c)))
+    if (!class_retried(c, a) || (!unsent && !retry_repeatable(x)))
         return false;
     usec_t asked = retry_after(x);
     if (asked > c->max_wait)

@@ -16,6 +16,8 @@ struct retry_plan {
 /* Another attempt follows x's, which has a fault or an answer of a status that may be retried, by
  * *plan. False: no; x->retry_refused says why where that is not plain. */
 bool retry_wanted(struct exchange *x, struct retry_plan *plan);
+/* x's request may be sent again after an endpoint saw some of it (RFC 9110 9.2.2). */
+bool retry_repeatable(const struct exchange *x);
 /* The answer of x's attempt has a status that the route retries. */
 bool retry_status(const struct exchange *x);
 /* Name of a refusal, as in the access log. */

@@ -112,3 +112,41 @@ def test_slow_origin_bounds_uploads(t):
     for th in threads:
         th.join(120)
     assert answers == [b"%d" % zlib.crc32(t.body)] * 8, answers
+
+
+def test_what_waits_for_an_answer_holds_no_block(t):
+    """A request that came whole, has left and may not be sent twice."""
+    n, go = 40, threading.Event()
+
+    def wait(conn, req):
+        body = req.body()
+        assert go.wait(120)
+        conn.reply(200, body=b"%d" % len(body))
+    t.o.on("/wait", wait)
+    held = {}
+    for method, keeps in (("POST", False), ("PUT", True)):
+        go.clear()
+        w = t.start({"upstreams": {"o": {"endpoints": [t.o.address]}}, "workers": 1,
+                     "routes": [{"match": {"path": "/*"}, "to": "o"}],
+                     "retry": {"tries": 1, "buffer": "64KiB"}}, admin=True)
+
+        def leased():
+            return sum(v for k, v in w.metrics().items() if k[0] == "weir_memory_leased_bytes")
+        warm = [w.client() for _ in range(n)]
+        for c in warm:
+            c.get("/warm")  # links of before: a stale one's request would be sent anew
+        for c in warm:
+            c.close()
+        before, seen = leased(), len(t.o.seen("/wait"))
+        clients = [w.client() for _ in range(n)]
+        for c in clients:
+            c.request(method, "/wait", body=b"x" * 15000)
+        await_true("all wait", lambda: len(t.o.seen("/wait")) == seen + n)
+        held[keeps] = (leased() - before) / n
+        go.set()
+        for c in clients:
+            assert c.response().body == b"15000"
+            c.close()
+        w.stop()
+    assert held[True] - held[False] > 12000, held
+    assert held[False] < 48 * 1024, held

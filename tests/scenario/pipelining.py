@@ -127,3 +127,34 @@ def test_large_pipeline(t):
             r = c.response()
             assert r.body == b"origin GET /l%d\n" % i, (i, r)
         th.join()
+
+
+def test_large_bodies_and_heads_of_every_length(t):
+    """Heads with a good deal of a body behind them, and what comes behind that."""
+    raw, expected = b"", []
+    for i, (long, n) in enumerate((x, y) for x in (1, 700, 980, 1100, 3000)
+                                  for y in (3900, 4200, 9000, 15000, 30000)):
+        body = b"%d." % i * (n // 4)
+        raw += b"\r\n" * (i % 3)
+        raw += make_request("POST", "/long%d" % i, [("X-Long", "y" * long)], body)
+        raw += make_request("GET", "/next%d" % i)
+        expected += [("POST", "/long%d" % i, body, long), ("GET", "/next%d" % i, b"", 0)]
+    with t.w.client() as c:
+        threading.Thread(target=c.send, args=(raw,), daemon=True).start()
+        for method, path, body, _ in expected:
+            r = c.response()
+            assert r.body == b"origin %s %s\n" % (method.encode(), path.encode()) + body, (path, r)
+    for _, path, body, long in expected:
+        q, = t.o.seen(path)
+        assert q.body() == body and len(q.fields.get("x-long", "")) == long, path
+
+
+def test_bad_heads_with_much_behind_them(t):
+    for bad in (b"GET /bad HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+                b"GET /bad HTTP/1.1\r\nHost: a\r\nX : 1\r\n\r\n",
+                b"POST /bad HTTP/1.1\r\nHost: a\r\nContent-Length: 1x\r\n\r\n",
+                b"GET /bad HTTP/1.1\nHost: a\n\n", b"\r\n\r\n\r\n\r\n\r\n\r\n"):
+        with t.w.client() as c:
+            c.send(bad + b"x" * 9000)
+            assert c.response().status == 400, bad
+    assert not t.o.seen("/bad")

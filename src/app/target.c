@@ -25,9 +25,9 @@ const char *target_read(struct target *t, struct str url, struct arena *a)
 {
     *t = (struct target){.host = STR("upstream")};
     struct url u;
+    struct addr_text parts;
     const char *why = NULL;
     if (str_starts(url, STR("unix:"))) {
-        struct addr_text parts;
         t->endpoint = arena_str(a, url);
         return addr_split(url, 0, &parts, &why) ? NULL : why;
     }
@@ -36,6 +36,8 @@ const char *target_read(struct target *t, struct str url, struct arena *a)
     t->tls = str_ieq(u.scheme, STR("https"));
     unsigned port = u.port ? u.port : t->tls ? 443u : 80u;
     t->endpoint = arena_printf(a, "%.*s:%u", STR_ARG(u.host), port);
+    if (!addr_split(t->endpoint, 0, &parts, &why))
+        return why;
     t->host = arena_str(a, u.authority);
     /* A request's path begins with the slash. */
     bool slash = str_ends(u.path, STR("/"));

@@ -46,9 +46,15 @@ static void reads_urls(void **state)
 static void refuses_others(void **state)
 {
     (void) state;
-    static const char *const bad[] = {
-        "",        "localhost",         "ftp://x",      "http://user@host/",
-        "http://", "http://host:99999", "unix:relative"};
+    static const char *const bad[] = {"",
+                                      "localhost",
+                                      "ftp://x",
+                                      "http://user@host/",
+                                      "http://",
+                                      "http://host:99999",
+                                      "unix:relative",
+                                      "http://10.0.0.256",
+                                      "http://a_b..c"};
     for (size_t i = 0; i < SCHEMA_COUNT(bad); i++) {
         struct arena a;
         struct target t;

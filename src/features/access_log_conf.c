@@ -32,7 +32,8 @@ static const struct schema_field rows[] = {
      .example = "false"},
 };
 
-/* A word that is meant to switch the log, not to name a file in the directory of the start. */
+/* A word that is meant to switch the log, or stdout with an error in it: not the name of a file in
+ * the directory of the start. */
 static bool is_switch(struct str path)
 {
     static const char *const words[] = {"true", "false", "yes",  "no",    "on",
@@ -41,7 +42,7 @@ static bool is_switch(struct str path)
         if (str_ieq(path, str_c(words[i])))
             return !str_eq(path, STR("off"));
     }
-    return false;
+    return !str_eq(path, STR("stdout")) && str_distance(path, STR("stdout"), 2) <= 2;
 }
 
 static void check(const void *object, void (*say)(void *arg, const char *field, const char *text),

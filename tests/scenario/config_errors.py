@@ -101,6 +101,7 @@ def test_each_kind(t):
         "upstreams: {o: '127.0.0.1:1'}\n": "cert and key are files: one of the names is empty",
         "listeners: [{}]\n": "address", "admin: {address: x}\n": "x",
         "access_log: false\n": "access_log.path is stdout, off, or a file",
+        "access_log: stdot\n": "access_log.path is stdout, off, or a file",
         "access_log: ''\n": "access_log.path is empty",
         "workers: 1\nworkers: 2\n": "workers", "unknown_key: 1\n": "unknown_key",
         "routes: [\n": "", "a: b: c\n": "", "\t- x\n": "", "- a\n- b\n": "",

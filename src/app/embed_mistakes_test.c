@@ -87,6 +87,13 @@ static weir_result reply_refused(void *arg, weir_exchange *x, const weir_head *i
     return WEIR_REPLY;
 }
 
+/* The end of a form has no content (RFC 9110 15.3.6). */
+static weir_result reset_form(void *arg, weir_exchange *x, const weir_head *in)
+{
+    (void) arg, (void) in;
+    return weir_reply(x, 205, "text/plain", "dropped", 7);
+}
+
 /* Gives the body back as it comes; a reply that is under way is no place for another one. */
 static weir_result give_more(void *arg, weir_exchange *x)
 {
@@ -141,12 +148,17 @@ static void calls_in_the_wrong_place(void **state)
     weir_mux_func(mux, "/wrong", reply_wrongly, NULL);
     weir_mux_func(mux, "/refused", reply_refused, NULL);
     weir_mux_func(mux, "/first", answer_first, NULL);
+    weir_mux_func(mux, "/reset", reset_form, NULL);
     weir *w = serving(mux);
     answers(weir_port(w, LOCAL), "GET /wrong HTTP/1.1", "502 Bad Gateway: hook_failed");
     answers(weir_port(w, LOCAL), "GET /refused HTTP/1.1", "502 Bad Gateway: hook_failed");
+    char *got = ask(weir_port(w, LOCAL), "GET /reset HTTP/1.1", "");
+    if (!strstr(got, " 205 ") || !strstr(got, "Content-Length: 0\r\n") || strstr(got, "dropped"))
+        fail_msg("%s", got);
+    mem_free(got);
     /* Who answers before the body was asked for has no place left for a 100. */
-    char *got = ask(weir_port(w, LOCAL),
-                    "POST /first HTTP/1.1\r\nContent-Length: 5\r\nExpect: 100-continue", "12345");
+    got = ask(weir_port(w, LOCAL),
+              "POST /first HTTP/1.1\r\nContent-Length: 5\r\nExpect: 100-continue", "12345");
     if (strstr(got, " 100 Continue") || !strstr(got, "5\r\n12345\r\n0\r\n\r\n"))
         fail_msg("%s", got);
     mem_free(got);

@@ -266,7 +266,7 @@ static enum fault make_reply_head(struct exchange *x)
     h->minor = 1;
     h->fields = r->fields;
     h->declared = LENGTH_NONE;
-    bool bodyless = status_bodyless(r->status);
+    bool bodyless = status_bodyless(r->status) || r->status == 205; /* RFC 9110 15.3.6 */
     h->length = r->produce || bodyless ? 0 : r->body.n;
     h->body = h->length ? BODY_LENGTH : BODY_NONE;
     if (r->produce && !bodyless)

@@ -318,6 +318,8 @@ static void take_signals(struct supervisor *s)
             stop(s);
             break;
         case SIGHUP:
+            if (s->stopping) /* nobody would say that it has ended */
+                break;
             notify_reloading(clock_now());
             s->reload_due = true;
             break;

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 from peers import client, wire
@@ -81,6 +82,28 @@ def test_notify(t):
     w.stop()
     assert manager.next()["STOPPING"] == "1"
     manager.close()
+
+
+def test_reload_while_stopping(t):
+    """Nobody is told of a reload that nobody would end."""
+    manager, go = Manager(t), threading.Event()
+    t.o.on("/held", lambda conn, req: go.wait(60) and conn.reply(200, body=b"done"))
+    w = t.start(config(t), env={"NOTIFY_SOCKET": manager.path})
+    assert manager.next()["READY"] == "1"
+    with w.client() as c:
+        c.request("GET", "/held")
+        t.o.await_seen("/held")
+        os.kill(w.pid, signal.SIGTERM)
+        assert manager.next()["STOPPING"] == "1"
+        os.kill(w.pid, signal.SIGHUP)
+        go.set()
+        assert c.response().body == b"done"
+    w.stop()
+    manager.socket.setblocking(False)
+    try:
+        raise AssertionError(manager.next())
+    except BlockingIOError:
+        manager.close()
 
 
 def test_reload_while_no_server_runs(t):

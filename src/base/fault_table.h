@@ -31,7 +31,7 @@ FAULT(REQ_TOO_EARLY, "too_early", CLIENT, 425, NEVER, "http_request_denied", "a 
 FAULT(NO_ROUTE, "no_route", CLIENT, 404, NEVER, "destination_not_found", "no route matches; 'weir explain FILE METHOD URL' shows why")
 FAULT(NO_METHOD, "method_not_allowed", CLIENT, 405, NEVER, "http_request_denied", "a route matches the host and path but not the method")
 FAULT(DENIED, "denied", CLIENT, 403, NEVER, "http_request_denied", "a rule of the route refuses this request")
-FAULT(MATCH_LIMIT, "match_limit", SELF, 500, NEVER, "proxy_internal_error", "a path_regex took more than its match limit; simplify the pattern")
+FAULT(MATCH_LIMIT, "match_limit", SELF, 500, NEVER, "proxy_internal_error", "a pattern of a route (path_regex, of a header or the query, rewrite.regex) took more steps than it may; simplify it")
 
 /* the client's connection */
 FAULT(PROXY_MISSING, "proxy_protocol_missing", CLIENT, 0, NEVER, "", "the peer's first bytes are no PROXY protocol header, which its listener demands of it; have the balancer send one, or take the peer out of proxy_protocol.from")

@@ -226,7 +226,7 @@ void conn_close(struct conn *c)
     if (c->ops->close)
         c->ops->close(c);
     if (c->loop)
-        loop_forget(c->loop, &c->watch);
+        loop_remove(c->loop, &c->watch);
     c->watch.fd = -1;
     sys_close(fd);
 }

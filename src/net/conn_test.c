@@ -154,6 +154,23 @@ static void peeks_and_skips(void **state)
     assert_true(t.c.eof);
 }
 
+/* A process that was just forked holds the connection until it executes another program. */
+static void nothing_is_told_of_a_closed_one(void **state)
+{
+    (void) state;
+    turn_until(EV_WRITE);
+    int copy = dup(conn_fd(&t.c));
+    assert_true(copy >= 0);
+    uint64_t before = counter_get(&loop_stats(t.loop)->events);
+    conn_close(&t.c);
+    send_all("x");
+    close(t.peer);
+    t.peer = -1;
+    loop_turn(t.loop, 0);
+    assert_int_equal(counter_get(&loop_stats(t.loop)->events), before);
+    close(copy);
+}
+
 static void sends_a_preface(void **state)
 {
     (void) state;
@@ -544,6 +561,7 @@ int main(void)
 #define U(name) cmocka_unit_test_setup_teardown(name, open_unix, close_all)
 #define T(name) cmocka_unit_test_setup_teardown(name, open_tcp, close_all)
     const struct CMUnitTest tests[] = {
+        U(nothing_is_told_of_a_closed_one),
         U(peeks_and_skips),
         T(peeks_and_skips),
         U(sends_a_preface),

@@ -2,7 +2,7 @@
 /* loop.c: one thread's event loop.
  * Invariants:
  * 1. batch[at_event + 1 .. n_events) are events not yet delivered; none of them names a watch
- *    that was removed (loop_remove and loop_forget strike them out).
+ *    that was removed (loop_remove strikes them out).
  * 2. A task is in at most one of run, late and last.
  * 3. posts is a stack that any thread pushes to; only the loop takes it, whole. Whoever pushes
  *    onto an empty stack writes the eventfd; it is edge-triggered and never read.
@@ -172,20 +172,15 @@ bool loop_add_listener(struct loop *l, struct watch *w, int fd)
     return add(l, w, fd, EPOLLIN);
 }
 
-void loop_forget(struct loop *l, struct watch *w)
-{
-    w->fd = -1;
-    for (int i = l->at_event + 1; i < l->n_events; i++)
-        if (l->batch[i].data.ptr == w)
-            l->batch[i].data.ptr = NULL;
-}
-
 void loop_remove(struct loop *l, struct watch *w)
 {
     if (w->fd < 0)
         return;
     epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL);
-    loop_forget(l, w);
+    w->fd = -1;
+    for (int i = l->at_event + 1; i < l->n_events; i++)
+        if (l->batch[i].data.ptr == w)
+            l->batch[i].data.ptr = NULL;
 }
 
 void loop_queue(struct loop *l, struct task *t)

@@ -75,11 +75,10 @@ void loop_watch_write(struct loop *l, struct watch *w);
 /* Registers a listening socket, level-triggered: an event a turn while connections wait, so that
  * its owner need not ask for one that is not there. False: out of kernel memory. */
 bool loop_add_listener(struct loop *l, struct watch *w, int fd) __attribute__((warn_unused_result));
-/* Deregisters (w->fd becomes -1); does not close the fd. */
+/* Deregisters (w->fd becomes -1); does not close the fd. Closing alone would not do: a process that
+ * was just forked, by a host program or for a check, holds the file until it executes another
+ * program, and so long the kernel would go on to tell of a watch that may be gone. */
 void loop_remove(struct loop *l, struct watch *w);
-/* The same for an fd that the caller closes at once and that no one else holds (no dup, no other
- * process): closing deregisters it, which saves a system call. */
-void loop_forget(struct loop *l, struct watch *w);
 /* Queues t behind the run queue; nothing when it is queued. */
 void loop_queue(struct loop *l, struct task *t);
 /* Queues t for after the run queue is empty (one write a connection). */

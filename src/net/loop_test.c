@@ -285,8 +285,8 @@ static void tells_a_hangup(void **state)
     seen = 0;
     loop_turn(loop, 0);
     assert_int_equal(seen & (EV_READ | EV_HUP), EV_READ | EV_HUP);
+    loop_remove(loop, &w);
     close(fds[0]);
-    loop_forget(loop, &w);
     close(fds[1]);
     struct watch bad = {.fd = -1, .on_event = collect};
     assert_false(loop_add(loop, &bad, fds[1]));

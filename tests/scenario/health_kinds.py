@@ -435,6 +435,22 @@ def test_scripts_take_turns(t):
     wire.await_true("no descriptor is left", lambda: w.fds() <= fds + 30)
 
 
+def test_connections_end_while_scripts_begin(t):
+    """A script holds all connections for a moment, those too that Weir closes meanwhile: nobody is
+    told of these any more."""
+    w = start(t, [t.address() for _ in range(20)],
+              {"type": "script", "command": ["/bin/true"], "timeout": "5s"})
+    server = w.server_pid()
+    for _ in range(60):
+        clients = [w.client() for _ in range(20)]
+        for c in clients:
+            c.request("GET", "/", [("Connection", "close")])
+        for c in clients:  # late bytes and ends, which a connection that is gone would be told of
+            c.send(b"more")
+            c.close()
+    assert w.get("/").status in (502, 503) and w.server_pid() == server
+
+
 def test_a_script_that_cannot_run_says_nothing(t):
     """No program: the endpoint keeps its state, until the mark is too old."""
     s, o = Script(t), t.origin("o0")

@@ -323,11 +323,24 @@ static __attribute__((noinline)) enum io send_joined(struct conn *c, const struc
     return conn_writev(c, &one, 1, n);
 }
 
+static size_t iov_bytes(const struct iovec *iov, int n)
+{
+    size_t sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += iov[i].iov_len;
+    return sum;
+}
+
+/* Of very many pieces the first ones may be less than a joined run was, which TLS would not take: a
+ * record that is tried again must not be shorter. */
 static __attribute__((noinline)) enum io send_pieces(struct conn *c, const struct chain *out,
                                                      size_t *n)
 {
     struct iovec iov[CONN_IOV_MAX];
-    return conn_writev(c, iov, chain_iov(out, iov, CONN_IOV_MAX), n);
+    int n_iov = chain_iov(out, iov, CONN_IOV_MAX);
+    if (out->slices > CONN_IOV_MAX && iov_bytes(iov, n_iov) < JOIN_MAX)
+        return send_joined(c, out, n);
+    return conn_writev(c, iov, n_iov, n);
 }
 
 enum io conn_send(struct conn *c, struct chain *out, struct buf_pool *bp)

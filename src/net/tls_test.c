@@ -218,6 +218,36 @@ static void pending_is_readable(void **state)
     close_pair();
 }
 
+/* Very many small pieces to a slow reader: joined while they are few, then more than one call takes. */
+static void a_record_is_not_tried_again_with_less(void **state)
+{
+    (void) state;
+    enum { ALL = 20000 };
+    static char text[2 * ALL], in[1000];
+    struct buf_pool bp;
+    struct chain out = {0};
+    size_t added = 0, got = 0, n;
+    buf_pool_init(&bp, NULL);
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = (char) (i * 7 + i / 251);
+    shake_good(STR("a.example"));
+    for (int i = 0; i < TURNS * 50 && got < ALL; i++) {
+        for (int j = 0; j < 500 && added < ALL; j++, added++)
+            assert_true(chain_add_static(&out, &bp, str_of(text + 2 * added, 1)));
+        if (out.bytes)
+            assert_int_not_equal(conn_send(&k.a.conn, &out, &bp), IO_ERR);
+        loop_turn(k.loop, 0);
+        if (added < ALL && i % 4 != 3)
+            continue;
+        assert_int_not_equal(conn_read(&k.b.conn, in, sizeof in, &n), IO_ERR);
+        for (size_t j = 0; j < n; j++, got++)
+            assert_int_equal(in[j], text[2 * got]);
+    }
+    assert_int_equal(got, ALL);
+    close_pair();
+    buf_pool_fini(&bp);
+}
+
 /* More than the socket takes: what was not counted is offered again, with more behind it. */
 static void records_leave_in_pieces(void **state)
 {
@@ -432,6 +462,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(talks),
         cmocka_unit_test(pending_is_readable),
+        cmocka_unit_test(a_record_is_not_tried_again_with_less),
         cmocka_unit_test(records_leave_in_pieces),
         cmocka_unit_test(tickets_are_quiet),
         cmocka_unit_test(ends),

@@ -218,7 +218,7 @@ static void pending_is_readable(void **state)
     close_pair();
 }
 
-/* Very many small pieces to a slow reader: joined while they are few, then more than a call takes. */
+/* Very many small pieces to a slow reader: joined while they are few, then more than a call has. */
 static void a_record_is_not_tried_again_with_less(void **state)
 {
     (void) state;

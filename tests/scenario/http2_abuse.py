@@ -293,7 +293,7 @@ def test_streams_beyond_the_limit(t):
         for i in open_:
             c.rst(i)
         # They count until their exchanges are over: meanwhile a client is refused, and asks again.
-        await_true("room", lambda: c.ask(path="/alive").status == 200)
+        wire.await_true("room", lambda: c.ask(path="/alive").status == 200)
 
 
 def test_heads_never_completed(t):

@@ -156,6 +156,9 @@ static void calls_in_the_wrong_place(void **state)
     if (!strstr(got, " 205 ") || !strstr(got, "Content-Length: 0\r\n") || strstr(got, "dropped"))
         fail_msg("%s", got);
     mem_free(got);
+    got = ask(weir_port(w, LOCAL), "HEAD /reset HTTP/1.1", "");
+    assert_non_null(strstr(got, "Content-Length: 0\r\n"));
+    mem_free(got);
     /* Who answers before the body was asked for has no place left for a 100. */
     got = ask(weir_port(w, LOCAL),
               "POST /first HTTP/1.1\r\nContent-Length: 5\r\nExpect: 100-continue", "12345");

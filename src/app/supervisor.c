@@ -318,8 +318,10 @@ static void take_signals(struct supervisor *s)
             stop(s);
             break;
         case SIGHUP:
-            if (s->stopping) /* nobody would say that it has ended */
+            if (s->stopping) { /* nobody would tell the service manager that it has ended */
+                log_info("supervisor.stopping", "SIGHUP: Weir stops, and reads nothing again");
                 break;
+            }
             notify_reloading(clock_now());
             s->reload_due = true;
             break;

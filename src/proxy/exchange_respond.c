@@ -307,7 +307,7 @@ static enum step_verdict begin_reply(struct exchange *x)
     struct head *h = x->response;
     bool bodyless = status_bodyless(r->status);
     if (x->in->method_id == METHOD_HEAD || bodyless) {
-        h->declared = r->produce || bodyless ? H1_LENGTH_UNSAID : r->body.n;
+        h->declared = r->produce || bodyless ? H1_LENGTH_UNSAID : h->length;
         h->body = BODY_NONE;
     }
     if (r->close || h->body == BODY_CLOSE)

@@ -82,13 +82,20 @@ class Weir:
         return dict(self.config, **changes)
 
     def reload(self, config, probe=None):
-        """Writes config and sends SIGHUP; waits until probe() is true."""
+        """Writes config and sends SIGHUP; waits until probe() is true, and until the log says so:
+        then every worker knows."""
+        said = self.reloads()
         self.write(config)
         if isinstance(config, dict):
             self.config = config
         os.kill(self.pid, signal.SIGHUP)
         if probe:
             wire.await_true("effect of the reload", probe)
+            wire.await_true("the log's line of the reload", lambda: self.reloads() > said)
+
+    def reloads(self):
+        """How many the log tells of, refused ones among them."""
+        return len(re.findall(r'"event":"config\.(?:loaded|refused)"', self.log()))
 
     @property
     def address(self):

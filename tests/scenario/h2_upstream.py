@@ -585,16 +585,14 @@ def test_a_retried_timeout_asks_for_life(t):
     for retry in ({"per_try": "off"}, {"per_try": "100ms"}):
         c["retry"] = retry
         w = t.start(dict(c, listeners=[{"address": t.address(), "h2c": True}]))
-        n = len(silent.conns)
-        wire.await_true("both are connected", lambda: w.get("/on").status == 200
-                        and len(silent.conns) > n)
-        conn = silent.conns[n]
-        conn.silent = True
-        silent.on("/late", lambda r: None)
-        wire.await_true("a retried timeout", lambda: w.get("/late").status == 200
-                        and conn.requests and any(r.path == "/late"
-                                                  for r in list(conn.requests.values())))
-        wire.await_true("end of the dead connection", lambda: conn.over)
+        dead = []
+
+        def late(r):
+            r.conn.silent = True
+            dead.append(r.conn)
+        silent.on("/late", late)
+        wire.await_true("a retried timeout", lambda: w.get("/late").status == 200 and dead)
+        wire.await_true("end of the dead connection", lambda: dead[0].over)
         w.stop()
 
 

@@ -184,7 +184,7 @@ def test_places_of_routes_that_went(t):
     ask("stays", *first)
     await_true("every place is taken", lambda: w.metrics().value("weir_requests_total") == 999)
     w.reload(w.with_config(routes=routes("stays", "b1", "b2")),
-             probe=lambda: w.get("/b1").status == 200)
+             probe=lambda: w.get("/b1").status == 200, everywhere=True)
     # As soon as nobody has the old configuration any more.
     await_true("the old ones are gone", lambda: not counted_routes(w).intersection(first))
     ask("stays", "b2", "b2")
@@ -192,7 +192,7 @@ def test_places_of_routes_that_went(t):
 
     more = ["c%03d" % i for i in range(998)]
     w.reload(w.with_config(routes=routes("stays", *more)),
-             probe=lambda: w.get("/" + more[-1]).status == 200)
+             probe=lambda: w.get("/" + more[-1]).status == 200, everywhere=True)
     # The last one has the place of b2 as soon as that is free: all are taken.
     await_true("every place is taken again", lambda: (
         ask(*more), counted_routes(w).issuperset(more))[1])
@@ -251,7 +251,8 @@ def test_only_used_routes_count(t):
     w = t.start({"routes": routes(200), "workers": 2}, admin=True)
     for i in range(n - 20, n):
         assert w.get("/%d" % i).status == 200
-    w.reload(w.with_config(routes=routes(201)), probe=lambda: w.get("/0").status == 201)
+    w.reload(w.with_config(routes=routes(201)), probe=lambda: w.get("/0").status == 201,
+             everywhere=True)
     for i in range(n - 20, n):
         assert w.get("/%d" % i).status == 201
     await_true("all counted, by route", lambda: all(

@@ -109,7 +109,7 @@ def test_warnings_where_one_asks(t):
 def reload(t, **top):
     t.n += 1
     want = b"gen %d" % t.n
-    t.w.reload(config(t.w, t, t.n, **top), lambda: t.w.get("/gen").body == want)
+    t.w.reload(config(t.w, t, t.n, **top), lambda: t.w.get("/gen").body == want, everywhere=True)
 
 
 def test_takes_effect(t):

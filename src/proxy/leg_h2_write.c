@@ -196,8 +196,10 @@ ssize_t leg_h2_body_length(struct leg_h2 *h, size_t max, uint32_t *flags)
         *flags |= NGHTTP2_DATA_FLAG_EOF;
         if (h->trailers_out) {
             *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-            if (!queue_trailers(h))
+            if (!queue_trailers(h)) {
+                leg_h2_break(h, FAULT_MEMORY); /* before nghttp2 resets it: the peer did not */
                 return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+            }
             h->trailers_out = NULL;
         }
     }

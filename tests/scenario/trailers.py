@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trailers both ways, without what must not be in a trailer."""
 
-from peers.wire import encode_chunked
+from peers.h2_origin import H2Origin
+from peers.wire import WrongBytes, encode_chunked
 
 FORBIDDEN = [("Content-Length", "5"), ("Transfer-Encoding", "chunked"), ("Host", "evil.example"),
              ("Authorization", "Basic x"), ("Proxy-Authorization", "Basic x"),
@@ -142,3 +143,19 @@ def test_merged_into_nothing(t):
            b"0\r\nX-Only-Trailer: 1\r\n\r\n")
     r = t.w.get("/merge")
     assert not r.fields.has("x-only-trailer") and r.trailers.has("x-only-trailer"), r
+
+
+def test_memory_is_no_fault_of_the_endpoint(t):
+    """Trailers that there is no memory for: it has reset no stream, and is not blamed for that."""
+    o = H2Origin(t.address())
+    t.origins.append(o)
+    w = t.start({"upstreams": {"u": {"endpoints": [o.address], "protocol": "h2"}},
+                 "routes": [{"match": {"path": "/*"}, "to": "u"}]})
+    for _ in range(300 if t.variant == "doors" else 1):
+        with w.client() as c:
+            c.request("POST", "/x", [("Transfer-Encoding", "chunked"), ("Connection", "close")],
+                      encode_chunked(b"abc", None, [("X-Sum", "1")]))
+            for r in c.answers_until_end():
+                if r.code == "upstream_stream_reset":
+                    raise WrongBytes(repr(r))
+    w.stop()

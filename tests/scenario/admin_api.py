@@ -158,8 +158,7 @@ def test_hostile(t):
 def test_kept(t):
     """A killed server, and a new start, know what was acknowledged."""
     before = t.api("GET", "/v1/config").json
-    os.kill(t.w.server_pid(), signal.SIGKILL)
-    await_true("a new server", lambda: answers(t))
+    kill_server(t)
     assert t.api("GET", "/v1/config").json == before and text(t, "/new") == b"newer"
     t.w.reload(t.w.config)
     await_true("the reload", lambda: t.w.status()["configuration"]["reloads"] == 1)
@@ -179,10 +178,9 @@ def test_broken_state_file(t):
         whole = f.read()
     with open(path, "wb") as f:
         f.write(whole[:-3])
-    os.kill(t.w.server_pid(), signal.SIGKILL)
+    kill_server(t)
     await_true("it is said", lambda: "changes.unread" in t.w.log())
-    await_true("a new server", lambda: answers(t))
-    assert t.w.get("/new").body == b"one GET /new\n" or t.w.get("/new").body == b"two GET /new\n"
+    assert text(t, "/new") in (b"one GET /new\n", b"two GET /new\n")
     assert any("refused" in n for n in os.listdir(t.state)), os.listdir(t.state)
 
 
@@ -252,8 +250,7 @@ def test_file_against_changes(t):
     code, out, said = run(t, "reload", "--discard")
     assert code == 1 and t.o.address in said, said
     assert text(t, "/fixed") == b"changed"
-    os.kill(t.w.server_pid(), signal.SIGKILL)
-    await_true("a new server", lambda: answers(t))
+    kill_server(t)
     assert text(t, "/fixed") == b"changed", "a refused reload dropped what was acknowledged"
     fixed("file 2")
     assert run(t, "reload", "--keep")[0] == 0 and text(t, "/fixed") == b"changed"
@@ -418,8 +415,9 @@ def test_each_change_is_told(t):
     many = [{"name": "told%d" % i, "match": "/told%d" % i, "reply": {"body": str(i)}}
             for i in range(1200)]
     w.reload(w.with_config(routes=many), lambda: w.get("/told9").body == b"9")
-    await_true("all are told", lambda: events_counted(w)["config"] == before["config"] + 1)
+    await_true("all are told", lambda: events_counted(w)["route"] >= before["route"] + 1201)
     assert events_counted(w)["route"] == before["route"] + 1201, "1,200 came and one went"
+    assert events_counted(w)["config"] == before["config"] + 1
     gap, oldest, *_ = events_after(w, "0", 1000)
     assert gap[1] == "gap" and oldest[1] == "route", (gap, oldest)
     with client.Client(w.admin) as c:  # who listens already hears of all

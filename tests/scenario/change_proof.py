@@ -223,9 +223,9 @@ def streams(t, channels):
 def everything_changes(t, share=1):
     """Load, streams and changes from the first to the last; returns how many were answered."""
     t.teller.say(0)
-    t.w.reload(t.w.with_config(upstreams=upstreams(t), routes=routes(t.generation)))
     people = crowd.Process(t, CLIENTS // t.less, t.w.address, t.load)
-    await_true("the upstreams", lambda: t.w.get("/any").status == 200)
+    t.w.reload(t.w.with_config(upstreams=upstreams(t), routes=routes(t.generation)),
+               lambda: t.w.get("/any").status == 200)
     alone = [("grpc.use_local_subchannel_pool", 1)]  # else all share one connection
     channels = [grpc.insecure_channel(t.w.address, alone) for _ in range(4)]
     opened = streams(t, channels)

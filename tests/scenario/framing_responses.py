@@ -4,6 +4,7 @@ answer, and a poisoned connection is never used again."""
 
 import threading
 
+from peers import wire
 from peers.wire import WrongBytes
 
 OK = "HTTP/1.1 200 OK\r\n"
@@ -47,7 +48,7 @@ def judge(t, number, name, raw, statuses, close=True):
             if after.body != b"origin GET /after\n":
                 return "%s: the next answer is %r" % (name, after)
     conn = t.o.await_seen(path)[-1].conn
-    if not conn.ended.wait(20):
+    if not conn.ended.wait(wire.patience(20)):
         return "%s: the poisoned connection stays open" % name
     if len(conn.requests) and conn.requests[-1].path != path:
         return "%s: the poisoned connection was used again for %s" % (
@@ -201,7 +202,7 @@ def test_extra_bytes(t):
                 after = c.get("/after-extra")
                 assert after.body == b"origin GET /after-extra\n", (raw, after)
         conn = t.o.seen(path)[-1].conn
-        assert conn.ended.wait(20), "kept after %r" % raw
+        assert conn.ended.wait(wire.patience(20)), "kept after %r" % raw
         assert conn.requests[-1].path == path, "used again after %r" % raw
 
 
@@ -213,7 +214,7 @@ def test_body_after_head_request(t):
         assert r.status == 200 and r.get("content-length") == "4" and r.body == b"", r
         assert c.get("/after-head").body == b"origin GET /after-head\n"
     conn = t.o.seen("/head-body")[-1].conn
-    assert conn.ended.wait(20) and conn.requests[-1].path == "/head-body"
+    assert conn.ended.wait(wire.patience(20)) and conn.requests[-1].path == "/head-body"
 
 
 def test_late_stale_bytes(t):
@@ -226,7 +227,7 @@ def test_late_stale_bytes(t):
             conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL")
             after = c.get("/fresh")
             assert after.body == b"origin GET /fresh\n", after
-            assert conn.ended.wait(20), "a connection with stale bytes stays open"
+            assert conn.ended.wait(wire.patience(20)), "a connection with stale bytes stays open"
 
 
 def test_bodyless(t):
@@ -267,7 +268,7 @@ def test_204_that_announces_content(t):
         t.o.on(path, ("HTTP/1.1 204 No Content\r\n" + field + "\r\n\r\n").encode())
         with t.w.client() as c:
             assert c.get(path).status == 204
-            assert t.o.seen(path)[-1].conn.ended.wait(20), "the connection was kept"
+            assert t.o.seen(path)[-1].conn.ended.wait(wire.patience(20)), "the connection was kept"
             assert c.get("/after-204").status == 200
             assert c.ask("HEAD", path).status == 204
 

@@ -75,6 +75,7 @@ def test_body(t):
     body = [b"x" * 3000 + b' "ready":  true']
     o.on("/h", lambda conn, req: conn.reply(200, body=body[0]))
     w = start(t, [o.address], {"path": "/h", "body": '"ready": *true', "body_bytes": "4KiB"})
+    wire.await_true("checks", lambda: endpoints(w)[0]["health"]["passed"] > 2)
     await_states(w, "up")
     body[0] = b'{"ready": false}'
     await_states(w, "down")
@@ -157,13 +158,14 @@ def test_weight_in_the_answer_of_a_check(t):
     w = start(t, [o.address for o in origins], {"path": "/h"},
               {"balance": {"weight_header": "Endpoint-Weight", "slow_start": "off"}})
     await_states(w, "drained", "up")
-    assert "endpoint.drained" in w.log() and "endpoint.down" not in w.log()
+    assert event(w, "endpoint.drained") and "endpoint.down" not in w.log()
     assert {w.get("/").get("x-origin") for _ in range(4)} == {"o1"}
     weight[0] = "100%"
     await_states(w, "up", "up")
-    assert "endpoint.undrained" in w.log()
+    assert event(w, "endpoint.undrained")
     changes = 'weir_upstream_endpoint_changes_total{upstream="u",endpoint="%s",state="drained"} 1'
-    assert changes % origins[0].address in w.admin_get("/metrics").text
+    wire.await_true("the change is counted", lambda: (
+        changes % origins[0].address in w.admin_get("/metrics").text))
 
 
 # ---- grpc ----
@@ -487,8 +489,9 @@ def test_slow_checks_are_warned_of(t):
     if t.variant == "plain" and not t.sanitized:
         pause[0] = 0
         assert "no longer slow" in event(w, "health.settled")
-        assert endpoints(w)[0]["health"]["slow"] is False
-    assert w.log().count('health.slow') == 1, w.log()
+        wire.await_true("it is settled", lambda: endpoints(w)[0]["health"]["slow"] is False)
+    log = w.log()  # more than once only if it was slow, by chance, when it had settled
+    assert log.count("health.slow") <= log.count("health.settled") + 1, log
 
 
 def test_flapping_checks_are_warned_of(t):
@@ -512,25 +515,24 @@ def test_flapping_checks_are_warned_of(t):
 
 
 def test_checks_go_on_over_reloads(t):
-    """What two checks of three have found is not forgotten when something else changes."""
+    """What two checks of four have found is not forgotten when something else changes: there are
+    too few bad ones behind it, also if one of the five is lost by the reload."""
     o, other = t.origin("o0"), t.origin("o1")
-    o.on("/h", lambda conn, req: conn.reply(500))
+    bad = [5]
+
+    def answer(conn, req):
+        bad[0] -= 1
+        conn.reply(500 if bad[0] >= 0 else 200)
+    o.on("/h", answer)
     w = start(t, [o.address, other.address], {"path": "/h", "interval": "500ms", "fall": 4})
 
     def against():
         health = endpoints(w)[0].get("health", {})
         return health.get("against_in_row", 0)
-    wire.await_true("two checks failed", lambda: against() >= 2 or states(w)[0] == "down")
-    failed = endpoints(w)[0]["health"]["failed"]
+    wire.await_true("two checks failed", lambda: against() >= 2 or "endpoint.down" in w.log())
     w.reload(w.with_config(timeouts={"first_byte": "7s"}), lambda: "generation 2" in w.log())
-    assert against() >= 2 or states(w)[0] == "down"
-    now = []
-
-    def down():
-        now[:] = endpoints(w)
-        return [e["state"] for e in now] == ["down", "up"]
-    wire.await_true("the mark", down)
-    assert now[0]["health"]["failed"] <= failed + 3, now
+    assert against() >= 2 or event(w, "endpoint.down")
+    assert o.address in event(w, "endpoint.down") and states(w)[1] == "up"
 
 
 def test_wrong_settings(t):

@@ -135,7 +135,7 @@ def test_trailer_limits(t):
             assert r.status in (400, 431) or r.reset == h2.PROTOCOL_ERROR, r
             assert c.ask(path="/after-trail").status == 200
     for q in t.o.seen("/long-trail"):
-        assert q.conn.ended.wait(20) and not q.whole, q
+        assert q.conn.ended.wait(wire.patience(20)) and not q.whole, q
 
 
 def test_response_trailers(t):
@@ -263,7 +263,7 @@ def length_case(t, c, path, fields, pieces, first):
     assert r.reset == h2.PROTOCOL_ERROR and r.status is None, (path, r)
     assert t.w.line_for(path)["reason"] == "h2_length_mismatch"
     for q in t.o.seen(path):
-        assert q.conn.ended.wait(20), "the upstream connection lives on"
+        assert q.conn.ended.wait(wire.patience(20)), "the upstream connection lives on"
         assert not q.whole and len(q.body_read) <= int(fields[0][1]), q.body_read
 
 
@@ -290,7 +290,7 @@ def test_reset_cancels_at_once(t):
         stream = c.request(path="/cancel")
         q = t.o.await_seen("/cancel")[-1]
         c.rst(stream)
-        assert q.conn.ended.wait(20), "the upstream side goes on"
+        assert q.conn.ended.wait(wire.patience(20)), "the upstream side goes on"
         assert c.ask(path="/next").status == 200
     assert t.w.line_for("/cancel")["reason"] == "client_gone"
 
@@ -302,7 +302,7 @@ def test_end_of_connection_cancels_all(t):
             c.request(path="/gone")
         seen = t.o.await_seen("/gone", 5)
     for q in seen:
-        assert q.conn.ended.wait(20), "the upstream side goes on"
+        assert q.conn.ended.wait(wire.patience(20)), "the upstream side goes on"
 
 
 def test_upstream_breaks(t):

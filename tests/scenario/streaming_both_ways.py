@@ -4,6 +4,7 @@ half-closed clients."""
 
 import threading
 
+from peers import wire
 from peers.wire import encode_chunked
 
 
@@ -37,8 +38,8 @@ def test_upload_is_streamed(t):
                 part = b"part%d" % i
                 c.send(encode_chunked(part)[:-5] if kind == "chunked" else part)
                 with more:
-                    assert more.wait_for(lambda n=i: len(b"".join(seen)) >= 5 * (n + 1), 20), (
-                        kind, i, seen)
+                    assert more.wait_for(lambda n=i: len(b"".join(seen)) >= 5 * (n + 1),
+                                         wire.patience(20)), (kind, i, seen)
             c.send("0\r\n\r\n" if kind == "chunked" else "")
             assert c.response().body == b"part0part1part2part3"
 
@@ -106,7 +107,7 @@ def test_early_answer(t):
             assert c.response().body == b"origin GET /next\n"
     assert not t.o.seen("/smuggled"), "a part of a body was taken for a request"
     for q in t.o.seen("/early"):
-        assert q.conn.ended.wait(20) and q.conn.requests[-1] is q
+        assert q.conn.ended.wait(wire.patience(20)) and q.conn.requests[-1] is q
 
 
 def test_early_answer_then_rest_is_read(t):
@@ -168,7 +169,7 @@ def test_half_close_in_the_middle_of_a_body(t):
             c.shut()
             c.answers_until_end()
         q = t.o.seen(path)[0]
-        assert q.conn.ended.wait(20) and not q.whole, "a cut body was completed"
+        assert q.conn.ended.wait(wire.patience(20)) and not q.whole, "a cut body was completed"
         line = w.line_for(path)
         assert line["reason"] in ("client_truncated", "client_gone"), line
         w.stop()

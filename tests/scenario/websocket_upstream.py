@@ -9,6 +9,7 @@ from peers import tls
 from peers.h2 import H2
 from peers.programs import nginx
 from peers.story import Skip
+from peers.wire import await_true
 
 SERVER = """server { listen %s ssl http2; ssl_certificate %s; ssl_certificate_key %s;
   location /http { return 200 "$server_protocol"; }
@@ -65,8 +66,8 @@ def test_by_http1_beside_http2(t):
     asyncio.run(asyncio.wait_for(both(), 60))
     lines = t.w.await_access(lambda x: x["status"] == 101, 4)
     assert all("upstream_protocol" not in x for x in lines), lines
-    m = t.w.metrics()
-    assert m.value("weir_upstream_http2_connections", upstream="u") == 1, "one link for the rest"
+    await_true("one link for the rest", lambda: (
+        t.w.metrics().value("weir_upstream_http2_connections", upstream="u") == 1))
 
 
 def test_from_a_client_of_http2(t):

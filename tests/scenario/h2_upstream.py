@@ -565,19 +565,24 @@ def test_ping_finds_the_dead(t):
 def test_a_timeout_asks_for_life(t):
     """After a request timed out, a PING tells whether the connection can still be used."""
     o = h2_origin(t)
-    c = config(t, o, http2={"ping_timeout": "2s"})
-    c["routes"].append({"match": "/late", "to": "u", "timeouts": {"first_byte": "300ms"}})
-    w = t.start(c)
+
+    def impatient(ping_timeout):
+        c = config(t, o, http2={"ping_timeout": ping_timeout})
+        c["routes"].append({"match": "/late", "to": "u", "timeouts": {"first_byte": "300ms"}})
+        return t.start(c)
+    w = impatient("1m")
     o.on("/late", lambda r: None)
     assert w.get("/late").code == "first_byte_timeout"
     wire.await_true("PING", lambda: o.conns[0].pings)
     assert w.get("/on").status == 200
     opened(t, o, 1)
-    o.conns[0].silent = True
+    w.stop()
+    w, before = impatient("1s"), len(o.conns)
+    o.on("/late", lambda r: setattr(r.conn, "silent", True))
     assert w.get("/late").code == "first_byte_timeout"
-    wire.await_true("end of the dead connection", lambda: o.conns[0].over)
+    wire.await_true("end of the dead connection", lambda: o.conns[before].over)
     assert w.get("/on").status == 200
-    opened(t, o, 2)
+    opened(t, o, before + 2)
     w.stop()
 
 

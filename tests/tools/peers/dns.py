@@ -44,17 +44,28 @@ class Question:
         return head + self.question + b"".join(records)
 
 
+def sockets(host):
+    """TCP and UDP on one port: one that is free for TCP may be taken for UDP."""
+    for _ in range(100):
+        tcp, udp = socket.socket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        tcp.bind((host, 0))
+        try:
+            udp.bind(tcp.getsockname())
+            return tcp, udp
+        except OSError:
+            tcp.close()
+            udp.close()
+    raise OSError("no port is free for both on " + host)
+
+
 class Dns:
     """answers(question) gives the messages to send back, in order."""
 
     def __init__(self, host, answers):
         self.answers = answers
         self.asked, self.violations = [], []
-        self.tcp = socket.socket()
-        self.tcp.bind((host, 0))
+        self.tcp, self.udp = sockets(host)
         self.tcp.listen(16)
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind(self.tcp.getsockname())
         self.address = "%s:%d" % self.udp.getsockname()
         for run in (self.serve_udp, self.serve_tcp):
             threading.Thread(target=run, daemon=True).start()

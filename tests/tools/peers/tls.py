@@ -168,6 +168,8 @@ def refused(address, **more):
             if got:
                 raise AssertionError("served: %r" % wire.Refusals.look(got))
             why = "closed"
+    except TimeoutError:
+        raise wire.Deadline("neither refused nor served: " + address)
     except OSError as e:
         why = str(e)
     if "alert" not in why.lower():

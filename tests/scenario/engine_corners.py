@@ -15,7 +15,7 @@ def begin(t):
 
 def test_pause_then_event(t):
     """A quiet stream that speaks again after longer than client_send is not a slow reader."""
-    w = t.simple(timeouts={"client_send": "200ms"})
+    w = t.simple(timeouts={"client_send": "500ms"})
 
     def events(conn, req):
         conn.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
@@ -32,7 +32,7 @@ def test_pause_then_event(t):
 
 def test_pause_then_upload(t):
     """The same for an upload: the origin is not slow because the client paused."""
-    w = t.simple(timeouts={"upstream_send": "200ms"})
+    w = t.simple(timeouts={"upstream_send": "500ms"})
     with w.client() as c:
         c.send("POST /paused HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\na")
         for _ in range(3):

@@ -8,7 +8,7 @@ import os
 import threading
 
 from peers.origin import echo_tunnel
-from peers.wire import await_true
+from peers.wire import await_true, patience
 
 UPGRADE = [("Connection", "Upgrade"), ("Upgrade", "websocket")]
 SWITCH = ("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -186,7 +186,7 @@ def test_reset_is_passed_on(t):
     c = upgraded(t, "/echo")
     conn = t.o.seen("/echo")[-1].conn
     c.reset()
-    assert conn.ended.wait(20), "the origin's side stays open after RST"
+    assert conn.ended.wait(patience(20)), "the origin's side stays open after RST"
     t.o.on("/rst", lambda conn, req: (conn.send(SWITCH), conn.stream.fill(), conn.reset()))
     c = upgraded(t, "/rst")
     c.send("x")
@@ -194,7 +194,7 @@ def test_reset_is_passed_on(t):
 
 
 def test_idle_timeout(t):
-    w = t.simple(timeouts={"tunnel_idle": "1s"})
+    w = t.simple(timeouts={"tunnel_idle": "2s"})
     c = upgraded(t, "/echo", w)
     c.send("x")
     assert c.stream.exactly(1) == b"x"

@@ -12,7 +12,7 @@ import subprocess
 import threading
 
 from peers import client
-from peers.wire import await_true
+from peers.wire import await_true, patience
 
 NOT_IN = {"doors": "an answer must say what was taken", "onebyte": "it is the file that is cut"}
 TOOL = os.path.join(os.path.dirname(__file__), "../tools/kill_in_write.c")
@@ -71,7 +71,8 @@ def test_a_slow_disk(t):
     assert answers.empty()
     assert [got(w, n) for n in names] == ["none"] * 3
     os.unlink(order)
-    assert sorted(answers.get(timeout=20) for _ in names) == [(n, True) for n in sorted(names)]
+    taken = sorted(answers.get(timeout=patience(20)) for _ in names)
+    assert taken == [(n, True) for n in sorted(names)], taken
     assert [got(w, n) for n in names] == names
     server = w.server_pid()
     os.kill(server, signal.SIGKILL)
@@ -157,9 +158,9 @@ def test_a_load_that_changes_the_changes(t):
     assert p.poll() is None and other.poll() is None and answers.empty()
     os.unlink(order)
     for one in (p, other):
-        out, err = one.communicate(timeout=20)
+        out, err = one.communicate(timeout=patience(20))
         assert one.returncode == 0, (out, err)
-    assert answers.get(timeout=20)
+    assert answers.get(timeout=patience(20))
     assert (got(w, "changed"), got(w, "later")) == ("by the file", "later")
     crash(w)
     await_true("its answers", lambda: (got(w, "changed"), got(w, "later")) == (
@@ -180,10 +181,10 @@ def test_an_upgrade_waits_for_what_is_being_kept(t):
     threading.Thread(target=lambda: late.put(put(w, "late", "late")), daemon=True).start()
     assert healthy(w) and p.poll() is None
     os.unlink(order)
-    out, err = p.communicate(timeout=20)
-    assert p.returncode == 0 and answers.get(timeout=20), (out, err)
+    out, err = p.communicate(timeout=patience(20))
+    assert p.returncode == 0 and answers.get(timeout=patience(20)), (out, err)
     assert (got(w, "before"), got(w, "held")) == ("before", "held")
-    taken = late.get(timeout=20)
+    taken = late.get(timeout=patience(20))
     assert got(w, "late") == ("late" if taken else "none")
 
 
@@ -194,7 +195,7 @@ def test_a_stop_while_a_load_waits(t):
     await_true("it is being kept", lambda: "changes.json.new" in kept(w))
     w.terminate()
     os.unlink(order)
-    p.communicate(timeout=20)
+    p.communicate(timeout=patience(20))
     assert w.wait() == 0
 
 

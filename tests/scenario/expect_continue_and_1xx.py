@@ -3,7 +3,7 @@
 
 import threading
 
-from peers.wire import Ended
+from peers.wire import Ended, patience
 
 
 def begin(t):
@@ -26,7 +26,7 @@ def test_continue_end_to_end(t):
     with t.w.client() as c:
         c.send("POST /continue HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
                "Content-Length: 5\r\n\r\n")
-        assert asked.wait(20)
+        assert asked.wait(patience(20))
         assert not c.stream.readable(0.05), "100 before the origin asked for the body"
         go.set()
         head = c.stream.until(b"\r\n\r\n")
@@ -67,7 +67,7 @@ def test_refused_without_the_body(t):
             except Ended:
                 pass
     for q in t.o.seen("/refuse"):
-        assert q.conn.ended.wait(20) and q.conn.requests[-1] is q, "used again"
+        assert q.conn.ended.wait(patience(20)) and q.conn.requests[-1] is q, "used again"
     assert not t.o.seen("/smuggled")
     assert t.w.get("/after-refusal").body == b"origin GET /after-refusal\n"
 

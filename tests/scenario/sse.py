@@ -3,7 +3,7 @@
 
 import threading
 
-from peers.wire import await_true
+from peers.wire import await_true, patience
 
 
 def begin(t):
@@ -50,7 +50,7 @@ def test_reader_leaves(t):
         c.head()
         conn = t.o.seen(path)[-1].conn
         c.close()
-        assert conn.ended.wait(20), "the origin's stream goes on"
+        assert conn.ended.wait(patience(20)), "the origin's stream goes on"
 
 
 def test_many_readers(t):

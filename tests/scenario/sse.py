@@ -80,12 +80,19 @@ def test_many_readers(t):
 
 
 def test_not_ended_by_idle_when_configured(t):
-    """A route may let its streams be silent for as long as they like."""
+    """A route may let its streams be silent for as long as they like: longer than another's, which
+    is ended."""
     t.not_in("doors", "a stream that is refused ends, too")
-    w = t.simple(timeouts={"response_idle": "off"})
-    with w.client() as c:
+    w = t.start({"upstreams": {"o": {"endpoints": [{"address": t.o.address}]}},
+                 "timeouts": {"response_idle": "500ms"},
+                 "routes": [{"match": {"path": "/close"}, "to": "o"},
+                            {"match": {"path": "/chunked"}, "to": "o",
+                             "timeouts": {"response_idle": "off"}}]})
+    with w.client() as c, w.client() as other:
         c.request("GET", "/chunked")
         r = c.head()
-        assert not c.stream.readable(0.3)
+        other.request("GET", "/close")
+        assert not other.response().complete
+        assert w.line_for("/close")["reason"] == "response_idle_timeout"
         t.o.seen("/chunked")[-1].conn.step.release()
         assert c.read_at_least(r, 5).startswith(b"data:")

@@ -4,6 +4,7 @@
 import datetime
 import ipaddress
 import os
+import socket
 import ssl
 
 from cryptography import x509
@@ -197,13 +198,26 @@ class Origin(origin.Origin):
         try:
             conn.sock.settimeout(wire.patience() * 3)
             conn.sock = self.context.wrap_socket(conn.sock, server_side=True,
+                                                 do_handshake_on_connect=False,
                                                  suppress_ragged_eofs=False)
+            conn.sock.do_handshake()
             conn.stream = wire.Stream(conn.sock, self.idle)
         except OSError as e:
             with self.changed:
                 self.failed.append(str(e))
                 self.changed.notify_all()
+            self.hear_out(conn)
             conn.ended.set()
             conn.close()
             return
         super().serve(conn)
+
+    def hear_out(self, conn):
+        """Takes what still comes: closing over unread bytes would reset the connection, and what
+        the alert says with it."""
+        try:
+            conn.sock.settimeout(wire.patience())
+            while socket.socket.recv(conn.sock, 65536):
+                pass
+        except OSError:
+            pass

@@ -83,6 +83,7 @@ class Conn:
         self.requests = []
         self.open = True
         self.tunnel = False
+        self.early = False  # the answer began before the body was read: the next request may follow
         self.ended = threading.Event()  # the other side ended or broke
         self.thread = None  # that serves it
 
@@ -91,6 +92,8 @@ class Conn:
         that has to wait for its turn, and then ends with the connection: not as if it went on."""
         if isinstance(raw, str):
             raw = raw.encode("latin-1")
+        if self.requests and not self.requests[-1].whole and not raw.startswith(b"HTTP/1.1 1"):
+            self.early = True
         self.sock.settimeout(wire.patience() * 12)
         try:
             self.sock.sendall(raw)
@@ -319,6 +322,7 @@ class Origin:
         wrong = object_to(req)
         if wrong:
             self.violate("%s in %r" % (wrong, req.raw))
+        conn.early = False
         with self.changed:
             conn.requests.append(req)
             self.requests.append(req)
@@ -332,7 +336,7 @@ class Origin:
         if not conn.open:
             return False
         req.body()
-        if conn.stream.buf and not conn.tunnel:
+        if conn.stream.buf and not (conn.tunnel or conn.early):
             self.violate("bytes behind a request: %r" % conn.stream.buf[:200])
         return True
 

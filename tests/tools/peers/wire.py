@@ -9,7 +9,7 @@ import ssl
 import threading
 import time
 
-PATIENCE = 10.0  # seconds that any one wait may take; the runner raises it for slow builds
+PATIENCE = 20.0  # seconds that any one wait may take; the runner raises it for slow builds
 
 
 def watching(seconds=None):

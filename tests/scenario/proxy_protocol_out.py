@@ -93,7 +93,8 @@ def test_waiting_at_the_limit(t):
 def test_several_workers(t):
     """At a limit that is exact over all workers nobody is given another client's connection."""
     import threading
-    o, w = begin(t, pool={"max_connections": 2, "max_waiting": 100}, workers=3)
+    o, w = begin(t, pool={"max_connections": 2, "max_waiting": 100}, workers=3,
+                 timeouts={"pool_wait": "60s"})
     wrong = []
 
     def client_of_its_own(n):

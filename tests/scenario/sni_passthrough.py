@@ -174,7 +174,8 @@ def test_half_close_while_waiting(t):
     o = t.origin("turns", raw=echo)
     w = t.start(config(t, [to(None, "turns")],
                        {"turns": {"endpoints": [{"address": o.address}],
-                                  "pool": {"max_connections": 1}}}), admin=True)
+                                  "pool": {"max_connections": 1}}},
+                       timeouts={"pool_wait": "60s"}), admin=True)
     with w.client() as first, w.client() as second:
         first.send(hello())
         wire.await_true("it has the connection", lambda: turns)
@@ -320,10 +321,17 @@ def test_breaker(t):
     address = t.address()
     w = t.start(config(t, [to("one.example", "late")],
                        {"late": {"endpoints": [address], "ejection": False,
-                                 "breaker": {"minimum_calls": 3, "open": "4s", "probes": 2}}}))
+                                 "breaker": {"minimum_calls": 3, "open": "1s", "probes": 2}}}))
     for _ in range(3):
         refused(w, hello(), "connect_refused_by_endpoint", 80)
-    refused(w, hello(), "breaker_open", 80)
+
+    def refuses():
+        """It may have been time for a probe, after which the breaker is open again."""
+        with w.client() as c:
+            c.send(hello())
+            assert rest(c) == ALERT + b"\x50"
+        return [x for x in w.access() if x["reason"] == "breaker_open"]
+    wire.await_true("the breaker is open", refuses)
 
     def echo(conn):
         conn.send(conn.stream.some())
@@ -360,7 +368,7 @@ def test_broken_endpoint(t):
 
 
 def test_idle(t):
-    w = t.start(config(t, [to("two.example", "two", timeouts={"tunnel_idle": "1s"})]))
+    w = t.start(config(t, [to("two.example", "two", timeouts={"tunnel_idle": "3s"})]))
     with tls.Client(w.address, "two.example", tls.context(t.ca)) as c:
         assert c.get("/idle").status == 200
         wire.await_true("the end of an idle tunnel", lambda: not c.stream.fill())
@@ -368,8 +376,8 @@ def test_idle(t):
 
 
 def test_reload_and_stop(t):
-    """A tunnel outlives its route; a stop waits for it, as long as it may."""
-    w = t.start(config(t, [to("two.example", "two")], drain="3s"))
+    """A tunnel outlives its route; a stop waits for it."""
+    w = t.start(config(t, [to("two.example", "two")], drain="60s"))
     with tls.Client(w.address, "two.example", tls.context(t.ca)) as c:
         assert c.get("/before").status == 200
 
@@ -381,9 +389,29 @@ def test_reload_and_stop(t):
         w.reload(w.with_config(routes=[to("other.example", "one")]), moved)
         assert c.get("/after").status == 200
         os.kill(w.pid, signal.SIGTERM)
+        wire.await_true("new connections are refused", lambda: closed(w))
         assert c.get("/while").status == 200
-        wire.await_true("the end of the drain", lambda: not c.stream.fill())
     w.wait()
+    lines = [x for x in w.access() if x.get("sni") == "two.example"]
+    assert lines[-1]["reason"] in CLOSED, lines
+
+
+def closed(w):
+    try:
+        wire.connect(w.address).close()
+        return False
+    except OSError:
+        return True
+
+
+def test_stop_at_the_limit(t):
+    """A stop waits for a tunnel as long as it may, and no longer."""
+    w = t.start(config(t, [to("two.example", "two")], drain="300ms"))
+    with tls.Client(w.address, "two.example", tls.context(t.ca)) as c:
+        assert c.get("/before").status == 200
+        os.kill(w.pid, signal.SIGTERM)
+        wire.await_true("the end of the drain", lambda: not c.stream.fill())
+        w.wait()
     lines = [x for x in w.access() if x.get("sni") == "two.example"]
     assert lines[-1]["reason"] == "shutdown", lines
 

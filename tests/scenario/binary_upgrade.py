@@ -165,7 +165,7 @@ def test_bad_programs(t):
     assert w.get("/before").status == 200
     old = w.server_pid()
     bad = [("#!/bin/sh\necho 'it is broken' >&2; exit 1\n", "exited with status 1", ()),
-           ("#!/bin/sh\nexec sleep 600\n", "not ready within 1 s", ("--within", "1")),
+           ("#!/bin/sh\nexec sleep 600\n", "not ready within 3 s", ("--within", "3")),
            ("no program at all", "Exec format error", ())]
     for text, words, more in bad:
         replace(w, text)
@@ -468,6 +468,7 @@ def test_events_go_on(t):
     changed("before")
     assert upgrade(t, w)[0] == 0
     changed("upgraded")
+    await_true("the new server alone", lambda: len(w.children()) == 1)
     old = w.server_pid()
     os.kill(old, signal.SIGKILL)
     served_by_another(w, old)

@@ -3,7 +3,7 @@
 
 import threading
 
-from peers.wire import await_true
+from peers.wire import await_true, patience
 
 
 def begin(t):
@@ -22,7 +22,7 @@ def cancelled(t, path, leave, start=None):
         c.request("GET", path)
     q = t.o.await_seen(path, before + 1)[-1]
     leave(c)
-    assert q.conn.ended.wait(20), "the upstream side goes on"
+    assert q.conn.ended.wait(patience(20)), "the upstream side goes on"
     return q
 
 
@@ -49,7 +49,7 @@ def test_rst_while_half_closed_clients_are_allowed(t):
     c.shut()
     assert not q.conn.stream.readable(0.05)
     c.reset()
-    assert q.conn.ended.wait(20), "the upstream side goes on"
+    assert q.conn.ended.wait(patience(20)), "the upstream side goes on"
     assert w.line_for("/wait")["reason"] == "client_gone"
 
 
@@ -179,7 +179,7 @@ def test_pipelined_client_leaves(t):
         c.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\nGET /never-sent HTTP/1.1\r\nHost: a\r\n\r\n")
         q = t.o.await_seen("/wait", before + 1)[-1]
         c.reset()
-    assert q.conn.ended.wait(20)
+    assert q.conn.ended.wait(patience(20))
     assert t.w.get("/ping").status == 200
     assert not t.o.seen("/never-sent")
 

@@ -5,7 +5,7 @@ each Go test with its test here; what is about Go's API is in the library's test
 import hashlib
 import threading
 
-from peers.wire import Ended, await_true, encode_chunked
+from peers.wire import Ended, await_true, encode_chunked, patience
 
 HOP_RESPONSE = (b"HTTP/1.1 404 Not Found\r\nTrailers: not a special header field name\r\n"
                 b"Trailer: X-Trailer\r\nX-Foo: bar\r\nUpgrade: foo\r\nConnection: X-Fake-Hop\r\n"
@@ -140,7 +140,7 @@ def test_cancellation(t):
     c.request("GET", "/cancel")
     t.o.await_seen("/cancel")
     c.close()
-    assert cancelled.wait(20), "the origin never saw the cancellation"
+    assert cancelled.wait(patience(20)), "the origin never saw the cancellation"
 
 
 def test_nil_body(t):
@@ -291,7 +291,7 @@ def test_websocket_cancellation(t):
     assert c.head().status == 101
     conn = t.o.await_seen("/ws-cancel")[0].conn
     c.close()
-    assert conn.ended.wait(20), "the upgraded connection stays open"
+    assert conn.ended.wait(patience(20)), "the upgraded connection stays open"
 
 
 def test_unannounced_trailer(t):

@@ -159,7 +159,7 @@ def test_limit(t):
     w.terminate()
     for r in c.answers_until_end():
         assert r.status == 503 and r.code == "shutdown", r
-    assert conn.ended.wait(20)
+    assert conn.ended.wait(wire.patience(20))
     assert w.wait() == 0
     assert w.line_for("/never")["reason"] == "shutdown"
 

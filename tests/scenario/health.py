@@ -56,8 +56,8 @@ def test_http_down_and_up(t):
 
 def test_each_state_is_told(t):
     """However short it was."""
-    origins, w = start(t, 1, {"path": "/healthz", "interval": "10ms", "rise": 1, "fall": 1},
-                       admin={"address": t.unix()})
+    origins, w = start(t, 1, {"path": "/healthz", "interval": "10ms", "timeout": "60s", "rise": 1,
+                           "fall": 1}, admin={"address": t.unix()})
     n = 0
 
     def alternate(conn, req):

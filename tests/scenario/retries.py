@@ -108,7 +108,7 @@ def test_connection_refused_any_method(t):
 
 def test_silence(t):
     """per_try ends an attempt at an origin that accepts and never answers; another one answers."""
-    origins, w = start(t, 2, {"per_try": "1s"})
+    origins, w = start(t, 2, {"per_try": "2s"})
     go = threading.Event()
     seen = bad_first(origins, "/", lambda conn, req: go.wait(60))
     assert w.get("/").status == 200 and len(seen) == 2, seen

@@ -78,8 +78,10 @@ def test_ewma_avoids_the_slow(t):
     origins[0].on("/slow", slow)
     while not origins[0].seen("/slow"):
         assert w.get("/slow").status == 200
+    # Until o1 has answered it is thought to be as slow.
+    wire.await_true("o1 is known", lambda: w.get("/").status == 200 and origins[1].requests)
     got = Counter(names(w, 30))
-    assert got["o1"] >= 20, got  # until o1 answered it is thought to be as slow
+    assert got["o1"] >= 20, got
 
 
 def test_random_reaches_all(t):

@@ -245,7 +245,7 @@ def windows_adjusted(c):
 
 def window_negative(c):
     headers(c)
-    c.until("DATA", lambda: c.answers[1].body, 1)
+    c.until("DATA", lambda: len(c.answers[1].body) >= 3, 1)  # in frames of any size
     n = len(c.answers[1].body)
     assert n == 3, c.answers[1]
     before = c.acked

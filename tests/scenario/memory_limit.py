@@ -4,6 +4,7 @@
 import threading
 import zlib
 
+from peers import prometheus
 from peers.wire import Deadline, Ended, await_true
 
 MIB = 1 << 20
@@ -17,19 +18,21 @@ def begin(t):
 
 
 def recovers(w):
-    """Somebody is served again."""
+    """Somebody is served again, and of what was before nothing is left."""
     def served():
         try:
-            return w.get("/after").status == 200
+            r = w.get("/after").status == 200 and w.admin_get("/metrics")
         except Ended:
             return False
+        return r and r.status == 200 and prometheus.parse(r.text).value("weir_exchanges_open") == 0
     await_true("recovery", served)
 
 
 def test_limit_and_recovery(t):
     """Readers that stall take what there is; others are told 503 memory_limit, or wait and are
     served; when the readers go, everything is as before."""
-    w = t.simple(memory_limit="4MiB", buffer={"strategy": "fixed", "size": "256KiB"})
+    w = t.simple(memory_limit="4MiB", buffer={"strategy": "fixed", "size": "256KiB"},
+                 admin={"address": t.address()})
     base = w.memory()
     readers = []
     refused = 0
@@ -59,7 +62,8 @@ def test_limit_and_recovery(t):
 
 def test_nobody_hangs(t):
     """Under a small limit every reader ends: whole, refused or visibly broken."""
-    w = t.simple(memory_limit="2MiB", buffer={"strategy": "fixed", "size": "128KiB"})
+    w = t.simple(memory_limit="2MiB", buffer={"strategy": "fixed", "size": "128KiB"},
+                 admin={"address": t.address()})
     results = []
 
     def read():
@@ -90,7 +94,8 @@ def test_nobody_hangs(t):
 
 def test_uploads(t):
     """The same for uploads into an origin that does not read."""
-    w = t.simple(memory_limit="2MiB", buffer={"strategy": "fixed", "size": "128KiB"})
+    w = t.simple(memory_limit="2MiB", buffer={"strategy": "fixed", "size": "128KiB"},
+                 admin={"address": t.address()})
     go = threading.Event()
     t.o.on("/sink", lambda conn, req: (go.wait(60), conn.reply(200, body=b"%d" % zlib.crc32(
         req.body()))))

@@ -132,8 +132,8 @@ def test_large_pipeline(t):
 def test_large_bodies_and_heads_of_every_length(t):
     """Heads with a good deal of a body behind them, and what comes behind that."""
     raw, expected = b"", []
-    for i, (long, n) in enumerate((x, y) for x in (1, 700, 980, 1100, 3000)
-                                  for y in (3900, 4200, 9000, 15000, 30000)):
+    sizes = (3900, 4200, 9000) + (() if t.variant == "onebyte" else (15000, 30000))
+    for i, (long, n) in enumerate((x, y) for x in (1, 700, 980, 1100, 3000) for y in sizes):
         body = b"%d." % i * (n // 4)
         raw += b"\r\n" * (i % 3)
         raw += make_request("POST", "/long%d" % i, [("X-Long", "y" * long)], body)

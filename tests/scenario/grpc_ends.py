@@ -40,7 +40,7 @@ def begin(t):
     t.o = H2Origin(t.address())
     t.origins.append(t.o)
     t.w = t.start(config(t, t.o.address))
-    t.soon = ("grpc-timeout", "1S" if wire.patience() < 20 else "2S")  # behind what comes first
+    t.soon = ("grpc-timeout", "1S" if wire.patience() < 40 else "2S")  # behind what comes first
 
 
 def starts(*pieces, kind="application/grpc", fields=(), then=None):

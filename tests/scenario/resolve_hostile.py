@@ -36,7 +36,8 @@ def begin(t):
     """Two origins on one port; the name means the one that `t.means` says."""
     t.first = t.origin("first", t.address())
     port = t.first.address.rsplit(":", 1)[1]
-    t.second_ip = "127.0.13.%d" % (int(port) % 250 + 1)
+    net, a, rest = t.host.split(".", 2)
+    t.second_ip = "%s.%d.%s" % (net, int(a) + 64, rest)
     t.second = t.origin("second", "%s:%s" % (t.second_ip, port))
     t.means, t.ttl, t.mode = t.host, 0, None
     t.dns_name = "name.test:" + port

@@ -164,7 +164,7 @@ def test_the_supervisor_dies_in_the_switch(t):
 def test_an_old_server_that_hangs(t):
     """It is given the time that the operator chose; then the new one serves without its word."""
     w = start(t)
-    s = Switching(t, w, within="%d" % (2 + wire.patience() / 4))  # the new one is ready by then
+    s = Switching(t, w, within="%d" % (2 + wire.patience() / 8))  # the new one is ready by then
     s.end(0, "serves")
     assert w.get("/after").status == 200
     os.kill(s.old, signal.SIGCONT)

@@ -15,6 +15,7 @@ from peers.origin import echo_tunnel
 from peers.wire import await_true, over
 
 NOT_IN = {"doors": "it is about processes, not about memory"}
+COST = 4
 
 
 def begin(t):

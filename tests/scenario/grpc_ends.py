@@ -17,6 +17,7 @@ except ImportError:
     grpc = None
 
 NOT_IN = {"doors": "how a call ends is the matter; a refusal ends it otherwise"}
+COST = 4
 
 
 def message(body):

@@ -10,6 +10,8 @@ from peers import h2, tls, wire
 from peers.h2 import H2
 from peers.h2_origin import H2Origin
 
+COST = 4
+
 
 def h2_origin(t, **more):
     o = H2Origin(t.address(), **more)

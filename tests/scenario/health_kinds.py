@@ -18,6 +18,7 @@ except ImportError:
     grpc = None
 
 FAST = {"interval": "50ms", "timeout": "2s", "slow": "off"}
+COST = 4
 
 
 def start(t, addresses, health, upstream=None, **more):

@@ -11,6 +11,7 @@ import subprocess
 from peers import tls, weir, wire
 
 NOT_IN = {"doors": "what is awaited comes once; a refusal would hide it"}
+COST = 4
 
 
 def begin(t):

@@ -11,7 +11,7 @@ from peers.dns import A, CNAME, NXDOMAIN, TRUNCATED
 NEEDS_HOOKS = True
 NOT_IN = {"onebyte": "it is about messages of the resolver's own library",
           "doors": "what is refused is not asked"}
-COST = 3
+COST = 5
 HUGE = 0xffffffff
 
 

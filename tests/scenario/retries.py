@@ -81,7 +81,7 @@ def test_bodies_that_fill_a_block(t):
     """What may be sent again is kept until the answer begins, what may not is not sent twice."""
     retry = {"idempotency_key": True, "buffer": "64KiB", "budget_least": 100}
     origins, w = start(t, 3, retry)
-    for n in (3000, 4096, 12000, 16000, 40000):
+    for n in (3000, 4096, 12000, 16000, 40000)[:2 if t.variant == "onebyte" else None]:
         body = bytes(i % 251 for i in range(n))
         for method, fields, again in (("PUT", [], True), ("POST", [], False),
                                       ("POST", [("Idempotency-Key", "k")], True)):

@@ -9,6 +9,8 @@ from peers import wire
 from peers.h2 import H2
 from peers.wire import Ended, await_true
 
+COST = 4
+
 
 def begin(t):
     t.o = t.origin()

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 import traceback
 
@@ -45,6 +46,8 @@ class Story:
             wire.PATIENCE = 10.0 * SLOW
         self.dir = tempfile.mkdtemp(prefix="weir-story-")
         self.weirs, self.origins, self.processes = [], [], []
+        self.broken = []  # threads that an exception ended
+        threading.excepthook = self.thread_broke
         self.ports = 0
         self.dirs = 0
         pid = os.getpid()
@@ -114,9 +117,17 @@ class Story:
 
     # ---- the end ----
 
+    def thread_broke(self, what):
+        """An origin's handler or a client: its test may see a hang, or nothing at all."""
+        if issubclass(what.exc_type, OSError):  # a test may close what its thread still uses
+            return
+        if self.variant != "doors":  # where what is refused breaks those who ask
+            self.broken.append("%s broke:\n%s" % (what.thread.name, "".join(
+                traceback.format_exception(what.exc_type, what.exc_value, what.exc_traceback, -6))))
+
     def finish(self):
         """Ends everything; returns what was wrong."""
-        wrong = []
+        wrong, self.broken = self.broken, []
         for w in self.weirs:
             try:
                 w.stop()

@@ -6,7 +6,7 @@ import re
 import signal
 import threading
 
-from peers import wire
+from peers import client, wire
 from peers.wire import Ended, await_true, over
 
 NOT_IN = {"doors": "a killed process reports nothing"}
@@ -160,15 +160,8 @@ def test_supervisor_killed_under_way(t):
         c.request("GET", "/wait")
         t.o.await_seen("/wait")
         old = kill_supervisor(w)
-
-        def refused(address):
-            try:
-                wire.connect(address).close()
-                return False
-            except OSError:
-                return True
         for address in (w.address, w.admin):
-            await_true("the old server takes no more", lambda a=address: refused(a))
+            await_true("the old server takes no more", lambda a=address: client.nobody_listens(a))
         w.launch()
         w.wait_ready()
         assert w.get("/new").status == 200 and w.server_pid() != old

@@ -5,20 +5,12 @@ import json
 import os
 import threading
 
-from peers import wire
+from peers import client, wire
 from peers.wire import await_true
 
 
 def begin(t):
     t.o = t.origin()
-
-
-def refused(w):
-    try:
-        wire.connect(w.address).close()
-        return False
-    except OSError:
-        return True
 
 
 def test_idle(t):
@@ -49,7 +41,7 @@ def test_running_exchanges_finish(t):
         c.request("GET", "/slow")
     t.o.await_seen("/slow", 100)
     w.terminate()
-    await_true("new connections are refused", lambda: refused(w))
+    await_true("new connections are refused", lambda: client.nobody_listens(w.address))
     assert w.process.poll() is None, "did not wait for running exchanges"
     gate.set()
     for c in clients:
@@ -70,7 +62,7 @@ def test_admin_page_meanwhile(t):
         c.request("GET", "/held")
         t.o.await_seen("/held")
         w.terminate()
-        await_true("new connections are refused", lambda: refused(w))
+        await_true("new connections are refused", lambda: client.nobody_listens(w.address))
         r = w.admin_get("/healthz")
         assert r.status == 503 and r.body == b"draining\n", (address, r)
         assert b'"state":"draining"' in w.admin_get("/status").body, address
@@ -100,7 +92,7 @@ def test_download_finishes(t):
         r = c.head()
         assert c.read_at_least(r, 5) == b"first"
         w.terminate()
-        await_true("refused", lambda: refused(w))
+        await_true("refused", lambda: client.nobody_listens(w.address))
         gate.set()
         assert c.finish(r).body == b"firstlast" and r.complete, r
     assert w.wait() == 0
@@ -123,7 +115,7 @@ def test_not_told_yet(t):
         c.request("GET", "/halves?%d" % i)
         heads.append(c.head())
     w.terminate()
-    await_true("refused", lambda: refused(w))
+    await_true("refused", lambda: client.nobody_listens(w.address))
     for c, r, gate in zip(clients[:3], heads, gates):
         gate.set()
         assert c.finish(r).body == b"halfhalf" and not r.get("connection"), r
@@ -142,7 +134,7 @@ def test_upload_finishes(t):
         c.send("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n01234")
         t.o.await_seen("/upload")
         w.terminate()
-        await_true("refused", lambda: refused(w))
+        await_true("refused", lambda: client.nobody_listens(w.address))
         c.send("56789")
         r = c.response()
         assert r.body == b"origin POST /upload\n0123456789", r

@@ -12,6 +12,7 @@ import threading
 
 import yaml
 
+from peers import client
 from peers import proxy_header as ph
 from peers import tls, wire
 from peers.programs import nginx
@@ -389,19 +390,11 @@ def test_reload_and_stop(t):
         w.reload(w.with_config(routes=[to("other.example", "one")]), moved)
         assert c.get("/after").status == 200
         os.kill(w.pid, signal.SIGTERM)
-        wire.await_true("new connections are refused", lambda: closed(w))
+        wire.await_true("new connections are refused", lambda: client.nobody_listens(w.address))
         assert c.get("/while").status == 200
     w.wait()
     lines = [x for x in w.access() if x.get("sni") == "two.example"]
     assert lines[-1]["reason"] in CLOSED, lines
-
-
-def closed(w):
-    try:
-        wire.connect(w.address).close()
-        return False
-    except OSError:
-        return True
 
 
 def test_stop_at_the_limit(t):

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 
-from peers import client, wire
+from peers import client
 from peers.h2 import H2
 from peers.origin import echo_tunnel
 from peers.wire import await_true
@@ -91,14 +91,6 @@ def test_marks_stay(t):
     change(t, upstreams=endpoints(t, t.o.address, t.p.address))
 
 
-def nobody_listens(address):
-    try:
-        wire.connect(address).close()
-    except ConnectionRefusedError:
-        return True
-    return False
-
-
 def test_a_taken_port_changes_nothing(t):
     """A failure at any point leaves the old one whole: here a port that somebody has."""
     change(t)  # where a door ended the test before this one, its last reload may still be due
@@ -114,7 +106,7 @@ def test_a_taken_port_changes_nothing(t):
     await_true("the refusal", lambda: said(t, since, "config.refused"))
     t.w.config = good
     assert t.w.get("/gen").body == b"gen %d" % (t.n - 1)
-    await_true("the end of the refused configuration's listener", lambda: nobody_listens(free))
+    await_true("the end of what the refused one listened on", lambda: client.nobody_listens(free))
     taken.close()
     change(t)
 

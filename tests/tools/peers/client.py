@@ -249,6 +249,15 @@ def wait_listening(address, timeout=20.0, alive=None):
             time.sleep(0.01)
 
 
+def nobody_listens(address):
+    """A connection is not accepted."""
+    try:
+        wire.connect(address).close()
+        return False
+    except OSError:
+        return True
+
+
 def events(c, *fields):
     """What the admin API's stream tells c, as (id, event, data); first None, when it has begun."""
     c.request("GET", "/v1/events", fields, host="weir")

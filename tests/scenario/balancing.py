@@ -84,8 +84,8 @@ def test_ewma_avoids_the_slow(t):
             assert w.get("/slow").status == 200
         # Until o1 has answered it is thought to be as slow.
         wire.await_true("o1 is known", lambda: w.get("/").status == 200 and origins[1].requests)
-        return Counter(names(w, 30))["o1"] >= 20
-    wire.await_true("the slow one is avoided", avoided)
+        return Counter(names(w, 30))["o1"] >= 28  # a draw by lot comes to that once in a million
+    assert any(avoided() for _ in range(3)), "the slow one is asked"
 
 
 def test_random_reaches_all(t):
